@@ -1,0 +1,74 @@
+# The only vocabulary: people, hooks and CI call these targets. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKSPACE ?= .
+PORT ?= 3000
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# usage statistics that the libraries would send home
+export BENTOML_DO_NOT_TRACK := True
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo profile repro serve ui test check bench lock clean
+
+help: ## Show this list / 이 목록 보기
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PROFILE=compact|demo|koelectra-base-v3|koelectra-small-v3   what repro trains"
+	@echo "  NSMC_SOURCE=FOLDER|URL                                      where NSMC's files are taken from"
+	@echo "  WORKSPACE=workspaces/demo   PORT=3000                       what serve and ui show, and where"
+
+install: $(READY) ## Set up .venv with locked packages / 가상 환경 설치
+
+$(READY): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	@touch $@
+
+demo: $(READY) ## The whole way on the own sample, then REST calls / 전체 과정 데모
+	$(BIN)/python -m pipelines.demo
+
+profile: $(READY) ## Write PROFILE's settings into params.yaml (FORCE=1 gives up edits) / 프로필 선택
+	$(BIN)/python -m pipelines.profile $(PROFILE) $(if $(FORCE),--force)
+
+repro: $(READY) ## Retrain what changed: dvc repro, with PROFILE if given / 변경된 단계 다시 실행
+	$(if $(PROFILE),$(BIN)/python -m pipelines.profile $(PROFILE) $(if $(FORCE),--force))
+	$(BIN)/dvc repro
+
+serve: $(READY) ## Serve the packaged champion on PORT / 서비스 실행
+	$(BIN)/python -m pipelines.serve --workspace $(WORKSPACE) --port $(PORT)
+
+ui: $(READY) ## MLflow's UI on port 5000 / MLflow 화면
+	cd $(WORKSPACE) && mkdir -p mlruns && mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns/mlflow.db}"
+
+test: $(READY) ## All tests / 전체 테스트
+	$(BIN)/python -m pytest
+
+check: $(READY) ## ruff and mypy / 정적 검사
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## Benchmarks / 벤치마크
+	$(BIN)/python -m benchmarks.path
+
+lock: $(READY) ## Lock requirements/*.txt again, from pyproject.toml / 의존성 고정
+	pip-compile $(LOCK) --extra dev --output-file requirements/dev.txt pyproject.toml
+	pip-compile $(LOCK) --extra train --constraint requirements/dev.txt --output-file requirements/train.txt pyproject.toml
+	pip-compile $(LOCK) --extra serve --constraint requirements/dev.txt --output-file requirements/serve.txt pyproject.toml
+	@# any build of the pinned torch will do, not only the one that was found here
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/*.txt
+
+clean: ## Remove .venv, caches and the demo; artifacts, mlruns and models stay / 정리
+	rm -rf $(VENV) .cache workspaces .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

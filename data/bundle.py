@@ -1,0 +1,154 @@
+"""The bundle: the folder that training hands to serving.
+
+It holds the exported graph, the tokenizer and one JSON manifest that describes both. Loading checks every digest;
+whoever can run the graph then checks that it reproduces the golden samples. Nothing in a bundle is a pickle.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from data.encode import TOKENIZER_FILE, Encoder
+from data.errors import BundleInvalid, DigestMismatch, GoldenMismatch, SettingError
+from data.files import sha256
+from data.labels import NAMES, NeutralBand
+from data.text import CLEANING_VERSION
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "bundle.json"
+GRAPH_FILE = "model.onnx"
+GOLDEN_TOLERANCE = 1e-3
+"""Largest difference of a probability that a golden sample allows: another CPU sums in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A text and what the trained model says of it: what every engine has to reproduce."""
+
+    text: str
+    ids: tuple[int, ...]
+    positive: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that serving needs to know of a model, and where it comes from.
+
+    ``files`` maps the name of each other file to its SHA-256. ``metrics`` and ``lineage`` inform; all else decides
+    what the model answers, and is what ``digest`` is taken over.
+    """
+
+    model_name: str
+    model_type: str
+    max_length_tokens: int
+    temperature: float
+    neutral_band: NeutralBand
+    fingerprint: str
+    files: dict[str, str]
+    golden: tuple[Golden, ...]
+    precision: str = "fp32"
+    language: str = "Korean"
+    labels: tuple[str, ...] = NAMES
+    cleaning_version: str = CLEANING_VERSION
+    format_version: int = FORMAT_VERSION
+    metrics: dict[str, float] = field(default_factory=dict)
+    lineage: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what decides the answers: the same weights and settings give the same digest."""
+        content = asdict(self)
+        del content["metrics"], content["lineage"]
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest file into ``folder``."""
+        content = json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
+        (folder / MANIFEST_FILE).write_text(content, encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Parse a manifest file. Raises BundleInvalid for anything but the keys and types of this version."""
+        try:
+            raw = json.loads(text)
+            version = raw.get("format_version")
+            if version != FORMAT_VERSION:
+                raise BundleInvalid(f"{MANIFEST_FILE}: format_version is {version!r}; it must be {FORMAT_VERSION}")
+            known = {entry.name for entry in fields(cls)}
+            if set(raw) != known:
+                raise BundleInvalid(f"{MANIFEST_FILE}: keys differ from the format's: {sorted(set(raw) ^ known)}")
+            return cls(
+                **{
+                    **raw,
+                    "neutral_band": NeutralBand(**raw["neutral_band"]),
+                    "golden": tuple(Golden(g["text"], tuple(g["ids"]), float(g["positive"])) for g in raw["golden"]),
+                    "labels": tuple(raw["labels"]),
+                }
+            )
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, SettingError) as error:
+            raise BundleInvalid(f"{MANIFEST_FILE} is not a manifest: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose files are the ones that its manifest names."""
+
+    folder: Path
+    manifest: Manifest
+    encoder: Encoder
+
+    @property
+    def graph(self) -> Path:
+        """The exported graph."""
+        return self.folder / GRAPH_FILE
+
+    @classmethod
+    def open(cls, folder: Path) -> "Bundle":
+        """Read and verify ``folder``: manifest, digests, cleaning version, labels, fingerprint, golden token ids.
+
+        Raises BundleInvalid, DigestMismatch or GoldenMismatch, each naming what differs.
+        """
+        try:
+            manifest = Manifest.from_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleInvalid(f"{MANIFEST_FILE} cannot be read: {type(error).__name__}") from error
+        for required in (GRAPH_FILE, TOKENIZER_FILE):
+            if required not in manifest.files:
+                raise BundleInvalid(f"{MANIFEST_FILE}: files does not name {required}")
+        for name, expected in manifest.files.items():
+            if Path(name).name != name:
+                raise BundleInvalid(f"{MANIFEST_FILE}: {name!r} is not a plain file name")
+            try:
+                found = sha256(folder / name)
+            except OSError as error:
+                raise BundleInvalid(f"bundle file {name!r} cannot be read: {type(error).__name__}") from error
+            if found != expected:
+                raise DigestMismatch(name, expected, found)
+        if manifest.cleaning_version != CLEANING_VERSION:
+            raise BundleInvalid(
+                f"{MANIFEST_FILE}: cleaning_version is {manifest.cleaning_version!r}; "
+                f"this code has {CLEANING_VERSION!r}"
+            )
+        if manifest.labels != NAMES:
+            raise BundleInvalid(f"{MANIFEST_FILE}: labels are {manifest.labels}; they must be {NAMES}")
+        encoder = Encoder.from_file(folder, manifest.max_length_tokens)
+        if encoder.fingerprint != manifest.fingerprint:
+            raise BundleInvalid(
+                f"{MANIFEST_FILE}: fingerprint is {manifest.fingerprint}; its preprocessing gives {encoder.fingerprint}"
+            )
+        for number, golden in enumerate(manifest.golden):
+            if tuple(encoder.encode([golden.text])[0]) != golden.ids:
+                raise GoldenMismatch(f"golden sample {number}: token ids differ from the manifest's")
+        return cls(folder, manifest, encoder)
+
+    def check_golden(self, positive: Sequence[float]) -> None:
+        """Compare an engine's calibrated P(positive) for the golden samples, in order, with the manifest's."""
+        for number, (golden, found) in enumerate(zip(self.manifest.golden, positive, strict=True)):
+            if not abs(golden.positive - found) <= GOLDEN_TOLERANCE:  # also catches NaN
+                raise GoldenMismatch(
+                    f"golden sample {number}: P(positive) is {found:.6f}; the manifest says {golden.positive:.6f}, "
+                    f"and at most {GOLDEN_TOLERANCE} between them is allowed"
+                )

@@ -1,0 +1,46 @@
+"""Where the stages' results lie, and how the small ones among them are written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data.files import writing
+
+ROOT = Path("artifacts")
+TRAIN_FILE = ROOT / "raw" / "train.txt"
+TEST_FILE = ROOT / "raw" / "test.txt"
+PREPARED = ROOT / "prepared"
+MODEL = ROOT / "model"
+RUN = ROOT / "run.json"
+PREDICTIONS = ROOT / "predictions.parquet"
+CALIBRATION = ROOT / "calibration.json"
+BUNDLE = ROOT / "bundle"
+REGISTRATION = ROOT / "registration.json"
+DECISION = ROOT / "decision.json"
+PACKAGE = ROOT / "package.json"
+
+REPORTS = ROOT / "reports"
+DATA_REPORT = REPORTS / "data.json"
+TRAIN_REPORT = REPORTS / "train.json"
+EVALUATION_REPORT = REPORTS / "evaluation.json"
+EXPORT_REPORT = REPORTS / "export.json"
+
+PLOTS = ROOT / "plots"
+STEPS_PLOT = PLOTS / "steps.csv"
+EPOCHS_PLOT = PLOTS / "epochs.csv"
+RELIABILITY_PLOT = PLOTS / "reliability.csv"
+CONFUSION_PLOT = PLOTS / "confusion.csv"
+
+CACHE = Path(".cache")
+"""Downloads and checkpoints: what outlives an interrupted stage, whose outputs DVC deletes before it runs again."""
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` so that a person and a diff can read it."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What ``write_json`` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,123 @@
+"""Take NSMC's two files from their source, and make sure that they are the published ones."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import fsspec
+from tqdm import tqdm
+
+from data.files import sha256, writing
+from pipelines import artifacts, stage
+from pipelines.errors import SourceError, WrongFile
+from pipelines.params import Params, SourceFile
+
+SOURCE_VARIABLE = "NSMC_SOURCE"
+DOWNLOADS = artifacts.CACHE / "fetch"
+CHUNK_BYTES = 1 << 20
+ATTEMPTS = 4
+WAYS_OUT = (
+    f"Ways out: go online; set {SOURCE_VARIABLE} to a folder or URL that holds the files "
+    f"(make repro {SOURCE_VARIABLE}=../nsmc); or choose the profile that brings its own data (make demo)."
+)
+
+
+def fetch_file(source: str, file: SourceFile, target: Path, downloads: Path = DOWNLOADS) -> None:
+    """Bring ``file`` from ``source``, a folder or fsspec URL, to ``target``.
+
+    It is downloaded into ``downloads`` under the name of its digest. What was had before an interruption is continued
+    there, where the source allows it; a whole file is never downloaded again. Raises WrongFile for a file of another size or SHA-256, and SourceError where the source does not answer;
+    ``target`` is then left as it was.
+    """
+    whole, partial = downloads / file.sha256, downloads / f"{file.sha256}.part"
+    if not (whole.exists() and sha256(whole) == file.sha256):
+        downloads.mkdir(parents=True, exist_ok=True)
+        _fetch(source, file, partial)
+        partial.replace(whole)
+    with writing(target) as temporary:
+        shutil.copyfile(whole, temporary)
+
+
+def _fetch(source: str, file: SourceFile, partial: Path) -> None:
+    """Download into ``partial`` until it is the published file."""
+    url = f"{source.rstrip('/')}/{file.name}"
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _download(url, file, partial)
+            break
+        except (OSError, aiohttp.ClientError, ValueError, ImportError) as error:
+            # fsspec says "not found" for every failure of HTTP and keeps the true one as its cause
+            reason = error.__cause__ or error
+            if attempt == ATTEMPTS or not _may_pass(reason):
+                had = partial.stat().st_size if partial.exists() else 0
+                raise SourceError(
+                    f"{url} cannot be read: {type(reason).__name__}: {reason}. {had:,} of {file.bytes:,} bytes are "
+                    f"here and will be continued. {WAYS_OUT}"
+                ) from error
+            time.sleep(2.0 ** (attempt - 2))
+    found = sha256(partial)
+    if found != file.sha256:
+        size = partial.stat().st_size
+        partial.unlink()
+        raise WrongFile(
+            f"{url} is not the published file: expected {file.bytes:,} bytes with SHA-256 {file.sha256}, "
+            f"got {size:,} bytes with SHA-256 {found}"
+        )
+
+
+def _download(url: str, file: SourceFile, partial: Path) -> None:
+    """Append to ``partial`` what is missing. Raises WrongFile for a size that cannot be right."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    size = filesystem.info(path).get("size")
+    if size is not None and size != file.bytes:
+        raise WrongFile(
+            f"{url} is not the published file: expected {file.bytes:,} bytes with SHA-256 {file.sha256}, "
+            f"got {size:,} bytes"
+        )
+    offset = partial.stat().st_size if partial.exists() else 0
+    with filesystem.open(path, "rb") as remote:
+        offset = _skip(remote, offset)
+        with (
+            partial.open("r+b" if offset else "wb") as local,
+            tqdm(total=file.bytes, initial=offset, unit="B", unit_scale=True, desc=file.name, leave=False) as bar,
+        ):
+            local.truncate(offset)
+            local.seek(offset)
+            # one byte beyond the expected size is enough to know that the file is wrong
+            while local.tell() <= file.bytes and (chunk := remote.read(CHUNK_BYTES)):
+                local.write(chunk)
+                bar.update(len(chunk))
+            had = local.tell()
+    if had < file.bytes and size is not None:
+        raise OSError(f"the connection ended after {had:,} bytes")
+
+
+def _may_pass(reason: BaseException) -> bool:
+    """Whether the same call may go through later."""
+    if isinstance(reason, aiohttp.ClientResponseError):
+        return reason.status >= 500 or reason.status in (408, 429)
+    return isinstance(reason, (aiohttp.ClientError, ConnectionError, TimeoutError)) or type(reason) is OSError
+
+
+def _skip(remote: Any, offset: int) -> int:
+    """Move to ``offset``, or stay at 0 where the source cannot seek; says where it is."""
+    try:
+        return int(remote.seek(offset))
+    except (ValueError, OSError, NotImplementedError):
+        return 0
+
+
+def main() -> None:
+    """Stage fetch."""
+    settings = Params.load().fetch
+    source = os.environ.get(SOURCE_VARIABLE) or settings.source
+    for file, target in ((settings.train, artifacts.TRAIN_FILE), (settings.test, artifacts.TEST_FILE)):
+        fetch_file(source, file, target)
+        print(f"{target}: {file.bytes:,} bytes, SHA-256 {file.sha256}")
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,138 @@
+"""params.yaml as frozen settings: unknown keys refused, ranges checked, every problem named with its key."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data.errors import DataError
+from data.labels import NeutralBand
+from pipelines.errors import SettingsError
+from training.config import Backbone, Training
+from training.errors import TrainingError
+
+PARAMS_FILE = Path("params.yaml")
+
+Fraction = Annotated[float, Field(gt=0.0, lt=0.5)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceFile(_Section):
+    """One published file: its name at the source, its size and its SHA-256."""
+
+    name: str
+    bytes: int = Field(gt=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Fetch(_Section):
+    """Where the two files come from: a folder, or any URL that fsspec opens; ``NSMC_SOURCE`` takes over."""
+
+    source: str
+    train: SourceFile
+    test: SourceFile
+
+
+class Prepare(_Section):
+    """How dev is cut from train."""
+
+    dev_fraction: Fraction
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class Encode(_Section):
+    """What both training and serving read of a review, in tokens with [CLS] and [SEP]."""
+
+    max_length_tokens: int = Field(ge=3, le=512)
+
+
+class Judge(_Section):
+    """How probabilities become verdicts."""
+
+    neutral_low: float = Field(ge=0.0, le=0.5)
+    neutral_high: float = Field(ge=0.5, le=1.0)
+
+    @property
+    def band(self) -> NeutralBand:
+        """The bounds as the shared type."""
+        return NeutralBand(self.neutral_low, self.neutral_high)
+
+
+class Export(_Section):
+    """What the exported file has to fulfil, and how many golden samples it carries."""
+
+    golden_samples: int = Field(ge=1, le=1000)
+    max_logit_difference: float = Field(gt=0.0, le=0.1)
+
+
+class Register(_Section):
+    """Names in MLflow: of the experiment, and of the registered model and its Bento twin."""
+
+    experiment: Name
+    model: Name
+
+
+class Choose(_Section):
+    """When a candidate takes the champion's place.
+
+    It is refused when McNemar's test calls it worse at ``significance``, or when it lost more than
+    ``max_drop_points`` of accuracy, in percentage points, whatever the test says.
+    """
+
+    significance: float = Field(gt=0.0, le=0.5)
+    max_drop_points: float = Field(ge=0.0, le=100.0)
+
+
+class Params(_Section):
+    """All settings of one run."""
+
+    profile: Name
+    fetch: Fetch
+    prepare: Prepare
+    encode: Encode
+    backbone: Backbone
+    train: Training
+    judge: Judge
+    export: Export
+    register_: Register = Field(alias="register")
+    choose: Choose
+
+    @model_validator(mode="after")
+    def _positions_hold_the_longest_review(self) -> Self:
+        architecture = self.backbone.architecture
+        if architecture and architecture.positions < self.encode.max_length_tokens:
+            raise ValueError(
+                f"backbone.architecture.positions is {architecture.positions}; it must be at least "
+                f"encode.max_length_tokens ({self.encode.max_length_tokens})"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: Path = PARAMS_FILE) -> Self:
+        """Read and check ``path``. Raises SettingsError with every problem in it."""
+        try:
+            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SettingsError(f"{path} is missing; run from the repository's root") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not YAML: {error}") from error
+        return cls.check(raw, str(path))
+
+    @classmethod
+    def check(cls, raw: object, origin: str) -> Self:
+        """Build from plain values; ``origin`` names them in the message of a SettingsError."""
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            problems = [
+                f"  {'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']} (got {problem['input']!r:.80})"
+                for problem in error.errors()
+            ]
+            raise SettingsError(f"{origin} has {len(problems)} problem(s)\n" + "\n".join(problems)) from error
+        except (DataError, TrainingError) as error:
+            raise SettingsError(f"{origin}: {error}") from error

@@ -1,0 +1,220 @@
+"""The project's only MLflow client: runs, versions of the model, and their aliases.
+
+A version is identified by the digest of its bundle. Everything here may be called again with the same arguments: DVC
+restores a stage's outputs without running it, and an interrupted stage runs twice.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from data.bundle import Bundle
+from pipelines.errors import RegistryError
+from pipelines.lineage import DatasetUse
+from pipelines.params import Register
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+STORE = Path("mlruns")
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+BUNDLE_PATH, EVALUATION_PATH, REPORTS_PATH = "bundle", "evaluation", "reports"
+DIGEST_TAG, ROWS_TAG = "bundle_digest", "test_rows_sha256"
+_PARAM_LIMIT = 6000
+_BATCH_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version of the model."""
+
+    number: int
+    digest: str
+    run_id: str
+    test_rows: str
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> Self:
+        """From MLflow's own record."""
+        return cls(
+            number=int(version.version),
+            digest=version.tags.get(DIGEST_TAG, ""),
+            run_id=version.run_id or "",
+            test_rows=version.tags.get(ROWS_TAG, ""),
+        )
+
+
+class Registry:
+    """One experiment and one registered model on one MLflow store."""
+
+    def __init__(self, names: Register, uri: str | None = None) -> None:
+        """``uri`` of None means ``MLFLOW_TRACKING_URI``, or else SQLite and a folder under ``mlruns/``."""
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self._names = names
+        self.uri = uri or os.environ.get(URI_VARIABLE) or local_uri()
+        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def start_run(self, name: str, settings: Mapping[str, Any], datasets: Sequence[DatasetUse], commit: str) -> str:
+        """Open a run and log what it is about to do; returns its id."""
+        run = self._client.create_run(
+            self._experiment_id(),
+            run_name=name,
+            tags={"mlflow.runName": name, "mlflow.source.git.commit": commit, "git_commit": commit},
+        )
+        run_id: str = run.info.run_id
+        parameters = [Param(key, str(value)[:_PARAM_LIMIT]) for key, value in _flat(settings)]
+        for start in range(0, len(parameters), _BATCH_LIMIT):
+            self._client.log_batch(run_id, params=parameters[start : start + _BATCH_LIMIT])
+        inputs = [
+            DatasetInput(
+                MlflowDataset(use.name, use.sha256[:36], "local", f'{{"uri": "{use.source}"}}'),
+                [InputTag(MLFLOW_DATASET_CONTEXT, use.context)],
+            )
+            for use in datasets
+        ]
+        self._client.log_inputs(run_id, datasets=inputs)
+        self._client.log_batch(run_id, tags=[RunTag(f"{use.name}_sha256", use.sha256) for use in datasets])
+        return run_id
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether this store knows the run, and it was not deleted."""
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def resume_run(self, run_id: str) -> None:
+        """Mark a run as running again."""
+        self._client.update_run(run_id, status="RUNNING")
+
+    @contextmanager
+    def finishing(self, run_id: str) -> Iterator[None]:
+        """End the run with the block: FINISHED, FAILED after an error, KILLED after Ctrl-C or SIGTERM."""
+        status = "FAILED"
+        try:
+            yield
+            status = "FINISHED"
+        except (KeyboardInterrupt, SystemExit):
+            status = "KILLED"
+            raise
+        finally:
+            self._client.set_terminated(run_id, status=status)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Add one point to each named curve."""
+        now = int(time.time() * 1000)
+        self._client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
+
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, replacing those of the same name."""
+        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def attach(self, run_id: str, path: Path, place: str) -> None:
+        """Upload a file, or what is in a folder, under ``place`` of the run's artifacts."""
+        if path.is_dir():
+            self._client.log_artifacts(run_id, str(path), place)
+        else:
+            self._client.log_artifact(run_id, str(path), place)
+
+    def register(self, run_id: str, bundle: Bundle, tags: Mapping[str, str]) -> Version:
+        """The version that holds ``bundle``, made from the run's artifacts unless it exists; it becomes candidate."""
+        digest = bundle.manifest.digest
+        version = self.version_by_digest(digest)
+        if version is None:
+            self.attach(run_id, bundle.folder, BUNDLE_PATH)
+            self._ensure_model()
+            created = self._client.create_model_version(
+                self._names.model,
+                source=f"runs:/{run_id}/{BUNDLE_PATH}",
+                run_id=run_id,
+                tags={DIGEST_TAG: digest, **tags},
+                description=f"{bundle.manifest.model_name}, bundle {digest[:12]}",
+            )
+            version = Version.of(created)
+        self._client.set_registered_model_alias(self._names.model, CANDIDATE, str(version.number))
+        return version
+
+    def version_by_digest(self, digest: str) -> Version | None:
+        """The version whose bundle has this digest, the newest if there are several."""
+        found = self._client.search_model_versions(
+            f"name = '{self._names.model}' and tag.{DIGEST_TAG} = '{digest}'", order_by=["version_number DESC"]
+        )
+        return Version.of(found[0]) if found else None
+
+    def champion(self) -> Version | None:
+        """The version that the alias ``champion`` names, if it names one."""
+        try:
+            return Version.of(self._client.get_model_version_by_alias(self._names.model, CHAMPION))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def promote(self, version: Version) -> None:
+        """Let ``champion`` name ``version`` and ``previous`` the one before it."""
+        before = self.champion()
+        if before is not None and before.number != version.number:
+            self._client.set_registered_model_alias(self._names.model, PREVIOUS, str(before.number))
+        self._client.set_registered_model_alias(self._names.model, CHAMPION, str(version.number))
+
+    def tag_version(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Set tags of a version, replacing those of the same name."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self._names.model, str(version.number), key, value)
+
+    def download(self, version: Version, place: str, folder: Path) -> Path:
+        """Copy ``place`` of the version's run into ``folder`` and return where it lies."""
+        try:
+            return Path(self._client.download_artifacts(version.run_id, place, str(folder)))
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                f"version {version.number} of {self._names.model} has no artifact {place!r} in {redacted(self.uri)}: "
+                f"{type(error).__name__}"
+            ) from error
+
+    def _experiment_id(self) -> str:
+        experiment = self._client.get_experiment_by_name(self._names.experiment)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        local = (STORE / "artifacts").resolve().as_uri() if self.uri == local_uri() else None
+        return str(self._client.create_experiment(self._names.experiment, artifact_location=local))
+
+    def _ensure_model(self) -> None:
+        try:
+            self._client.create_registered_model(self._names.model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def local_uri() -> str:
+    """The embedded store: one SQLite file in the working directory, whose folder is made."""
+    STORE.mkdir(exist_ok=True)
+    return f"sqlite:///{STORE / 'mlflow.db'}"
+
+
+def redacted(uri: str) -> str:
+    """``uri`` without the user and password that it may hold."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,59 @@
+"""Serve the Bento that was packaged last: ``python -m pipelines.serve [--workspace FOLDER] [--port N]``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import NotFound
+
+from pipelines import artifacts
+from pipelines.errors import PackagingError
+from pipelines.stage import run
+
+STORE_FOLDER = "bentoml"
+"""Where a workspace keeps a Bento store of its own, if it does."""
+
+
+def environment(workspace: Path) -> dict[str, str]:
+    """The environment of processes that work in ``workspace``: its Bento store, no tracing, no usage statistics."""
+    variables = {**os.environ, "OTEL_SDK_DISABLED": os.environ.get("OTEL_SDK_DISABLED", "true")}
+    store = (workspace / STORE_FOLDER).resolve()
+    if store.is_dir():
+        variables["BENTOML_HOME"] = str(store)
+    return variables
+
+
+def command(workspace: Path, port: int) -> list[str]:
+    """The server's command line. Raises PackagingError where nothing was packaged."""
+    try:
+        package = artifacts.read_json(workspace / artifacts.PACKAGE)
+    except FileNotFoundError as error:
+        raise PackagingError(
+            f"nothing was packaged in {workspace.resolve()} yet; run `make repro`, or `make demo` and then "
+            "`make serve WORKSPACE=workspaces/demo`"
+        ) from error
+    return [sys.executable, "-m", "bentoml", "serve", package["bento_tag"], "--port", str(port)]
+
+
+def main() -> None:
+    """Command line: workspace and port. The server takes this process's place."""
+    parser = argparse.ArgumentParser(prog="pipelines.serve", description=__doc__)
+    parser.add_argument("--workspace", type=Path, default=Path())
+    parser.add_argument("--port", type=int, default=3000)
+    arguments = parser.parse_args()
+    line = command(arguments.workspace, arguments.port)
+    variables = environment(arguments.workspace)
+    os.environ.update(variables)
+    tag = line[-3]
+    try:
+        bentoml.bentos.get(tag)
+    except NotFound as error:
+        raise PackagingError(f"the Bento store has no {tag}; build it again: dvc repro --force package") from error
+    sys.stdout.flush()
+    os.execve(line[0], line, variables)  # noqa: S606 - the command is ours
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,153 @@
+"""Fine-tune the backbone on train, choose the best epoch on dev, and show the run in MLflow while it goes on."""
+
+import csv
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from tqdm import tqdm
+
+from data.encode import Encoder
+from data.files import replacing, sha256, writing
+from pipelines import artifacts, stage
+from pipelines.lineage import datasets_used, git_commit
+from pipelines.params import Params
+from pipelines.registry import Registry
+from pipelines.splits import read_split
+from training import model as models
+from training.loop import EpochReport, Outcome, Split, StepReport, resolve_precision, train
+
+CHECKPOINTS = artifacts.CACHE / "checkpoints"
+
+
+class Progress:
+    """Shows training as a bar with ETA, and sends its curves to the MLflow run."""
+
+    def __init__(self, registry: Registry, run_id: str, total_epochs: int) -> None:
+        self._registry, self._run_id, self._total_epochs = registry, run_id, total_epochs
+        self._bar: tqdm[Any] = tqdm(desc=f"epoch 1/{total_epochs}", unit="step", mininterval=1.0)
+        self.steps: list[StepReport] = []
+
+    def on_step(self, report: StepReport) -> None:
+        """Move the bar and add a point to the curves."""
+        self.steps.append(report)
+        self._bar.total = report.total_steps
+        self._bar.update(report.step - self._bar.n)
+        self._bar.set_postfix(loss=f"{report.loss:.4f}", reviews_per_s=f"{report.reviews_per_s:.0f}")
+        values = {"loss": report.loss, "learning_rate": report.learning_rate, "reviews_per_s": report.reviews_per_s}
+        self._registry.log_metrics(
+            self._run_id, {f"train/{name}": value for name, value in values.items()}, report.step
+        )
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Say how the epoch went and add a point to the curves."""
+        self._bar.write(
+            f"epoch {report.epoch}/{self._total_epochs}: train loss {report.train_loss:.4f}, "
+            f"dev loss {report.dev_loss:.4f}, dev accuracy {report.dev_accuracy:.4f}"
+        )
+        self._bar.set_description(f"epoch {min(report.epoch + 1, self._total_epochs)}/{self._total_epochs}")
+        self._registry.log_metrics(self._run_id, epoch_metrics(report), report.step)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+
+class Silent:
+    """Listens on behalf of the processes that are not the main one."""
+
+    def on_step(self, report: StepReport) -> None:
+        """Ignore."""
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Ignore."""
+
+
+def epoch_metrics(report: EpochReport) -> dict[str, float]:
+    """The points that an epoch adds to the run's curves."""
+    return {"train/epoch_loss": report.train_loss, "dev/loss": report.dev_loss, "dev/accuracy": report.dev_accuracy}
+
+
+def _checkpoint(params: Params) -> Path:
+    """A folder of its own for each combination of settings and data, so that nothing else is ever resumed."""
+    settings = params.model_dump(mode="json", include={"backbone", "train", "encode"})
+    settings["data"] = [sha256(artifacts.PREPARED / f"{name}.parquet") for name in ("train", "dev")]
+    return CHECKPOINTS / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _open_run(registry: Registry, params: Params, checkpoint: Path) -> str:
+    """The run of the training that is resumed, or a new one."""
+    note = checkpoint.with_suffix(".run.json")
+    if checkpoint.exists() and note.exists():
+        run_id = str(artifacts.read_json(note)["run_id"])
+        if registry.has_run(run_id):
+            registry.resume_run(run_id)
+            return run_id
+    settings = params.model_dump(mode="json", by_alias=True)
+    run_id = registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
+    artifacts.write_json(note, {"run_id": run_id})
+    return run_id
+
+
+def _write_curves(steps: list[StepReport], outcome: Outcome) -> None:
+    rows: dict[Path, list[dict[str, Any]]] = {
+        artifacts.STEPS_PLOT: [{"step": s.step, "loss": s.loss, "learning_rate": s.learning_rate} for s in steps],
+        artifacts.EPOCHS_PLOT: [asdict(epoch) for epoch in outcome.epochs],
+    }
+    for path, records in rows.items():
+        with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            fields = list(records[0]) if records else ["step", "loss", "learning_rate"]
+            writer = csv.DictWriter(file, fields, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(records)
+
+
+def main() -> None:
+    """Stage train."""
+    params = Params.load()
+    is_main = PartialState().is_main_process
+    splits = {name: read_split(name) for name in ("train", "dev")}
+    model, tokenizer_json = models.build(params.backbone, splits["train"]["text"][:], params.train.seed)
+    encoder = Encoder(tokenizer_json, params.encode.max_length_tokens)
+    # published reviews are far shorter than the limit; one that is not is cut in training, where it cannot be refused
+    encoded = {
+        name: Split(encoder.encode(split["text"][:], truncate=True), split["label"][:])
+        for name, split in splits.items()
+    }
+    checkpoint = _checkpoint(params)
+    started = time.monotonic()
+    arguments = {"pad_id": encoder.pad_id, "checkpoint": checkpoint}
+    if not is_main:
+        train(model, encoded["train"], encoded["dev"], params.train, listener=Silent(), **arguments)  # type: ignore[arg-type]
+        return
+    registry = Registry(params.register_)
+    run_id = _open_run(registry, params, checkpoint)
+    progress = Progress(registry, run_id, params.train.epochs)
+    with registry.finishing(run_id):
+        outcome = train(model, encoded["train"], encoded["dev"], params.train, listener=progress, **arguments)  # type: ignore[arg-type]
+        progress.close()
+        with replacing(artifacts.MODEL) as folder:
+            models.save(model, tokenizer_json, folder)
+        _write_curves(progress.steps, outcome)
+        report = {
+            "best_epoch": outcome.best.epoch,
+            "dev_accuracy": outcome.best.dev_accuracy,
+            "dev_loss": outcome.best.dev_loss,
+            "train_loss": outcome.best.train_loss,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "train_tokens_per_review": sum(map(len, encoded["train"].rows)) / len(encoded["train"].rows),
+            "precision": resolve_precision(params.train),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        artifacts.write_json(artifacts.TRAIN_REPORT, report)
+        artifacts.write_json(artifacts.RUN, {"run_id": run_id})
+    checkpoint.with_suffix(".run.json").unlink(missing_ok=True)
+    print(f"best epoch {outcome.best.epoch}: dev accuracy {outcome.best.dev_accuracy:.4f}; MLflow run {run_id}")
+
+
+if __name__ == "__main__":
+    stage.run(main)

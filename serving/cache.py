@@ -1,0 +1,164 @@
+"""Answers that were given before: an in-process LRU cache, and behind it Redis.
+
+What is kept is P(positive). Keys are digests: they name the model, the preprocessing and the text, and tell none of
+them. A miss is None. No cache ever fails a request: Redis that is down, slow or read-only is left alone for a while.
+"""
+
+import hashlib
+import json
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from cachetools import LRUCache
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from data.bundle import Manifest
+
+log = logging.getLogger(__name__)
+
+TTL_JITTER = 0.1
+"""Entries expire up to this share earlier, so that those stored together do not vanish together."""
+POOL_CONNECTIONS = 16
+
+
+def cache_key(manifest: Manifest, text: str, *, truncate: bool) -> str:
+    """Key of one cleaned text under one model; unlike for any other model, preprocessing or treatment of long texts."""
+    parts = (manifest.digest, manifest.fingerprint, "truncate" if truncate else "whole", text)
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+
+
+class SharedCache(Protocol):
+    """A cache beyond this process; many keys at once, because a batch asks once for all its texts."""
+
+    async def get(self, keys: Sequence[str]) -> list[float | None]:
+        """What is known of each key, in order; None for a miss."""
+
+    async def set(self, entries: Mapping[str, float]) -> None:
+        """Keep ``entries``; may forget them at any time."""
+
+    async def connected(self) -> bool:
+        """Whether it answers now."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class RedisCache:
+    """A Redis server, asked with a short time limit and not at all for a while after it failed."""
+
+    def __init__(self, url: str, *, ttl_s: int, timeout_ms: int, retry_after_s: float) -> None:
+        timeout_s = timeout_ms / 1_000
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=POOL_CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        self._redis: Redis = Redis(connection_pool=pool)
+        self._ttl_s = ttl_s
+        self._retry_after_s = retry_after_s
+        self._open_until = 0.0
+
+    async def get(self, keys: Sequence[str]) -> list[float | None]:
+        """See ``SharedCache.get``."""
+        if not keys or self._is_open():
+            return [None] * len(keys)
+        try:
+            return [_parsed(value) for value in await self._redis.mget(keys)]
+        except (RedisError, OSError) as error:
+            self._failed(error)
+            return [None] * len(keys)
+
+    async def set(self, entries: Mapping[str, float]) -> None:
+        """See ``SharedCache.set``."""
+        if not entries or self._is_open():
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, positive in entries.items():
+            expiry_s = max(1, round(self._ttl_s * random.uniform(1.0 - TTL_JITTER, 1.0)))
+            pipeline.set(key, json.dumps({"positive": positive}), ex=expiry_s)
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            self._failed(error)
+
+    async def connected(self) -> bool:
+        """Whether a ping comes back; asks even while the cache is left alone."""
+        try:
+            return bool(await self._redis.ping())
+        except (RedisError, OSError):
+            return False
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    def _is_open(self) -> bool:
+        return time.monotonic() < self._open_until
+
+    def _failed(self, error: Exception) -> None:
+        self._open_until = time.monotonic() + self._retry_after_s
+        log.warning("Redis failed (%s); not asked again for %.1f s", type(error).__name__, self._retry_after_s)
+
+
+class TieredCache:
+    """The least recently used entries of this process, and behind them a shared cache that fills them."""
+
+    def __init__(self, entries: int, shared: SharedCache | None = None) -> None:
+        """``entries`` of 0 turns the in-process level off."""
+        self._local: LRUCache[str, float] = LRUCache(maxsize=entries)
+        self._shared = shared
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether there is a shared level at all."""
+        return self._shared is not None
+
+    def peek(self, key: str) -> float | None:
+        """Look one key up in this process."""
+        return self._local.get(key)
+
+    async def get(self, keys: Sequence[str]) -> list[float | None]:
+        """What is known of each key, in order; None for a miss."""
+        found = [self._local.get(key) for key in keys]
+        missing = [key for key, value in zip(keys, found, strict=True) if value is None]
+        if self._shared is None or not missing:
+            return found
+        shared = dict(zip(missing, await self._shared.get(missing), strict=True))
+        self.keep({key: value for key, value in shared.items() if value is not None})
+        return [shared[key] if value is None else value for key, value in zip(keys, found, strict=True)]
+
+    def keep(self, entries: Mapping[str, float]) -> None:
+        """Remember ``entries`` in this process."""
+        if self._local.maxsize:
+            self._local.update(entries)
+
+    async def share(self, entries: Mapping[str, float]) -> None:
+        """Remember ``entries`` in the shared level."""
+        if self._shared is not None:
+            await self._shared.set(entries)
+
+    async def connected(self) -> bool:
+        """Whether the shared level answers; False where there is none."""
+        return self._shared is not None and await self._shared.connected()
+
+    async def close(self) -> None:
+        """Close the shared level."""
+        if self._shared is not None:
+            await self._shared.close()
+
+
+def _parsed(value: bytes | str | None) -> float | None:
+    """A stored probability; anything else that Redis may hold under the key counts as a miss."""
+    if value is None:
+        return None
+    try:
+        positive = float(json.loads(value)["positive"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return positive if 0.0 <= positive <= 1.0 else None

@@ -1,0 +1,37 @@
+"""The errors of this package, as one tree. ``serving.problems`` gives each its HTTP status.
+
+ServingError
+├── SettingInvalid       an environment variable outside its range
+├── ModelUnavailable     no model could be loaded
+├── RequestInvalid       a request that breaks the contract
+├── Overloaded           the queue is full, or the request waited too long in it
+└── DeadlineExceeded     the answer would come too late
+"""
+
+
+class ServingError(RuntimeError):
+    """Root of everything that ``serving`` raises on purpose."""
+
+
+class SettingInvalid(ServingError, ValueError):
+    """An environment variable outside its range."""
+
+
+class ModelUnavailable(ServingError):
+    """No model could be loaded, so there is nothing to answer with."""
+
+
+class RequestInvalid(ServingError):
+    """A request that breaks the contract; ``field`` names where."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Overloaded(ServingError):
+    """The queue is full, or the request waited too long in it."""
+
+
+class DeadlineExceeded(ServingError):
+    """The answer would come too late."""

@@ -1,0 +1,115 @@
+"""Requests and responses of the REST contract."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Sentiment = Literal["부정", "긍정", "중립"]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class AnalyzeRequest(_Request):
+    """One review."""
+
+    text: str = Field(description="The review as written.", examples=["이 영화 정말 재미있어요! 강력 추천합니다."])
+    return_probabilities: bool = Field(default=False, description="Add the probability of each class.")
+    truncate: bool = Field(default=False, description="Read the beginning of a text that is too long, not refuse it.")
+
+
+class BatchRequest(_Request):
+    """Several reviews."""
+
+    texts: list[str] = Field(
+        min_length=1,
+        description="The reviews as written.",
+        examples=[["정말 최고의 영화였어요!", "시간 낭비였습니다.", "그냥 그래요."]],
+    )
+    return_probabilities: bool = Field(default=False, description="Add the probability of each class.")
+    truncate: bool = Field(default=False, description="Read the beginning of texts that are too long.")
+
+
+class Result(BaseModel):
+    """The verdict on one review; ``score`` is the probability of the winning class."""
+
+    text: str = Field(description="As sent.")
+    sentiment: Sentiment
+    score: float = Field(ge=0.5, le=1.0)
+    probabilities: dict[Literal["부정", "긍정"], float] | None = Field(
+        default=None, description="Only where asked for."
+    )
+    cached: bool = Field(description="Whether the answer was known before.")
+
+
+class AnalyzeData(Result):
+    """A verdict, who gave it, and how long it took."""
+
+    model_tag: str
+    processing_time_ms: float
+
+
+class AnalyzeResponse(BaseModel):
+    """Answer of ``/analyze``."""
+
+    status: Literal["success"] = "success"
+    data: AnalyzeData
+
+
+class BatchData(BaseModel):
+    """Verdicts in the order of the request, who gave them, and how long they took."""
+
+    results: list[Result]
+    total_count: int
+    model_tag: str
+    processing_time_ms: float
+
+
+class BatchResponse(BaseModel):
+    """Answer of ``/batch``."""
+
+    status: Literal["success"] = "success"
+    data: BatchData
+
+
+class Health(BaseModel):
+    """Answer of ``/health``."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    model_loaded: bool
+    redis_connected: bool
+    timestamp: datetime
+
+
+class ModelInfo(BaseModel):
+    """Answer of ``/model-info``: read from the model that is live."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_name: str
+    model_type: str
+    language: str
+    num_labels: int
+    max_length: int
+    version: str = Field(description="Version of this service.")
+    model_tag: str
+    mlflow_version: str | None = Field(description="None for a bundle that did not come from a registry.")
+    engine: str
+    precision: str
+    test_accuracy: float | None
+    preprocessing_fingerprint: str
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    field: str | None = Field(default=None, description="Where in the request, for input errors.")

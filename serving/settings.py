@@ -1,0 +1,61 @@
+"""Settings of the service, from environment variables: frozen, ranges and cross-rules checked at start."""
+
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serving.errors import SettingInvalid
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
+    """Second cache level, shared by workers and replicas; without it there is the in-process one only."""
+    redis_timeout_ms: int = Field(default=50, ge=1, le=5_000)
+    redis_retry_after_s: float = Field(default=5.0, ge=0.1, le=300.0)
+    """How long Redis is left alone after it failed."""
+    cache_entries: int = Field(default=1_000, ge=0, le=10_000_000)
+    """Size of the in-process LRU cache; 0 turns it off."""
+    cache_ttl_s: int = Field(default=3_600, ge=1, le=30 * 86_400)
+
+    max_batch_size: int = Field(default=64, ge=1, le=4_096)
+    """Rows that the model is given at once."""
+    max_latency_ms: int = Field(default=5_000, ge=10, le=60_000)
+    """A row that would wait longer in the queue is refused."""
+    max_queue_rows: int = Field(default=4_096, ge=1, le=1_000_000)
+    timeout_s: float = Field(default=10.0, ge=0.1, le=60.0)
+    """Deadline of a request."""
+
+    max_texts: int = Field(default=1_000, ge=1, le=100_000)
+    max_body_bytes: int = Field(default=1 << 20, ge=1_024, le=1 << 28)
+
+    threads: int = Field(default=0, ge=0, le=256)
+    """Threads of the engine; 0 leaves it to the runtime."""
+    workers: int = Field(default=1, ge=1, le=256)
+    gpus: int = Field(default=0, ge=0, le=64)
+
+    @model_validator(mode="after")
+    def _queue_fits_deadline(self) -> Self:
+        if self.max_latency_ms >= self.timeout_s * 1_000:
+            raise ValueError(
+                f"MAX_LATENCY_MS is {self.max_latency_ms}; it must be below TIMEOUT_S ({self.timeout_s} s)"
+            )
+        if self.max_queue_rows < max(self.max_batch_size, self.max_texts):
+            raise ValueError(
+                f"MAX_QUEUE_ROWS is {self.max_queue_rows}; it must be at least MAX_BATCH_SIZE ({self.max_batch_size}) "
+                f"and MAX_TEXTS ({self.max_texts})"
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read and check the environment. Raises SettingInvalid naming each variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors()]
+            raise SettingInvalid("; ".join(problem.removeprefix(": ") for problem in problems)) from error

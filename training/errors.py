@@ -1,0 +1,28 @@
+"""The errors of this package, as one tree.
+
+TrainingError
+├── ConfigError          a setting outside its range, or two that contradict each other
+├── BackboneUnavailable  the named weights cannot be had or are no sequence classifier's
+├── LossDiverged         the loss is not a finite number any more
+└── ExportMismatch       the exported file does not answer like the model it was made from
+"""
+
+
+class TrainingError(RuntimeError):
+    """Root of everything that ``training`` raises on purpose."""
+
+
+class ConfigError(TrainingError, ValueError):
+    """A setting outside its range, or two that contradict each other."""
+
+
+class BackboneUnavailable(TrainingError):
+    """The named weights cannot be had, or are not those of a sequence classifier."""
+
+
+class LossDiverged(TrainingError):
+    """The loss is not a finite number any more."""
+
+
+class ExportMismatch(TrainingError):
+    """The exported file does not answer like the model it was made from."""
