@@ -105,7 +105,7 @@ def main() -> None:
     workspace.make("demo", FOLDER)
     _reproduce(FOLDER)
     report = artifacts.read_json(FOLDER / artifacts.EVALUATION_REPORT)
-    splits = artifacts.read_json(FOLDER / artifacts.DATA_REPORT)["splits"]
+    learned = artifacts.read_json(FOLDER / artifacts.DATA_REPORT)["splits"]["train"]["rows"]
     package = artifacts.read_json(FOLDER / artifacts.PACKAGE)
     print(f"\nServing {package['bento_tag']} …")
     with serving(FOLDER) as base:
@@ -117,15 +117,15 @@ def main() -> None:
         f"""
 Done in {time.monotonic() - started:.0f} s. 데모가 끝났습니다.
 
-The demo's model learned from {splits["train"]["rows"]} reviews in seconds. It scored {report["test"]["accuracy"]:.1%} on the
-{report["test_rows"]} of the sample's test, where always answering one class scores {report["majority_accuracy"]:.1%}: it shows that the whole way
-works, not how good a model can be.
-데모 모델은 리뷰 {splits["train"]["rows"]}개로 몇 초 동안 학습했으므로 정확도가 낮습니다. 실제 모델은 아래 명령으로 학습하세요.
+The demo's model learned from {learned} reviews in seconds. On the {report["test_rows"]} of the sample's test it scored
+{report["test"]["accuracy"]:.1%}, where always answering one class scores {report["majority_accuracy"]:.1%}.
+It shows that the whole way works, not how good a model can be.
+데모 모델은 리뷰 {learned}개로 몇 초 동안 학습했으므로 정확도가 낮습니다. 실제 모델은 아래 명령으로 학습하세요.
 
   make serve WORKSPACE={FOLDER}   serve this Bento / 이 모델을 서비스로 실행
   make ui WORKSPACE={FOLDER}      compare its runs in MLflow / MLflow에서 실험 비교
   make repro PROFILE=compact             train on all of NSMC, without the hub / NSMC 전체로 학습 (허브 불필요)
-  make repro                             fine-tune KoELECTRA base v3 / KoELECTRA base v3 미세 조정"""
+  make repro                             fine-tune KoELECTRA base v3 / 미세 조정"""
     )
 
 

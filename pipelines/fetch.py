@@ -29,8 +29,8 @@ def fetch_file(source: str, file: SourceFile, target: Path, downloads: Path = DO
     """Bring ``file`` from ``source``, a folder or fsspec URL, to ``target``.
 
     It is downloaded into ``downloads`` under the name of its digest. What was had before an interruption is continued
-    there, where the source allows it; a whole file is never downloaded again. Raises WrongFile for a file of another size or SHA-256, and SourceError where the source does not answer;
-    ``target`` is then left as it was.
+    there, where the source allows it; a whole file is never downloaded again. Raises WrongFile for a file of another
+    size or SHA-256, and SourceError where the source does not answer; ``target`` is then left as it was.
     """
     whole, partial = downloads / file.sha256, downloads / f"{file.sha256}.part"
     if not (whole.exists() and sha256(whole) == file.sha256):

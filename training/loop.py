@@ -111,7 +111,7 @@ def train(
         if accelerator.is_main_process:
             listener.on_epoch(done)
     for epoch in range(len(epochs), config.epochs):
-        batches.set_epoch(epoch)
+        loader.set_epoch(epoch)  # type: ignore[attr-defined]  # accelerate hands it on to the batches
         wrapped.train()
         train_loss = _epoch(accelerator, wrapped, loader, optimizer, scheduler, config, epoch, total_steps, listener)
         dev = predict.logits(accelerator.unwrap_model(wrapped), dev_split.rows, pad_id)

@@ -1,7 +1,6 @@
 """The classifier and its tokenizer: from the hub, from a folder, or from scratch."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,8 +34,9 @@ def build(backbone: Backbone, texts: Iterable[str], seed: int) -> tuple[PreTrain
     if backbone.architecture is None:
         return _pretrained(backbone)
     tokenizer = train_tokenizer(texts, backbone.architecture.vocabulary)
-    fitted = replace(backbone.architecture, vocabulary=tokenizer.get_vocab_size())
-    config = ElectraConfig(**electra_settings(fitted, backbone.dropout))
+    settings = electra_settings(backbone.architecture, backbone.dropout)
+    settings["vocab_size"] = tokenizer.get_vocab_size()  # few texts have fewer pieces than were asked for
+    config = ElectraConfig(**settings)
     config.num_labels = len(NAMES)
     return ElectraForSequenceClassification(config), tokenizer.to_str()
 
