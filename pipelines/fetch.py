@@ -19,6 +19,8 @@ SOURCE_VARIABLE = "NSMC_SOURCE"
 DOWNLOADS = artifacts.CACHE / "fetch"
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 4
+FIRST_PAUSE_S = 0.5
+SILENCE_LIMIT_S = 30.0
 WAYS_OUT = (
     f"Ways out: go online; set {SOURCE_VARIABLE} to a folder or URL that holds the files "
     f"(make repro {SOURCE_VARIABLE}=../nsmc); or choose the profile that brings its own data (make demo)."
@@ -48,16 +50,16 @@ def _fetch(source: str, file: SourceFile, partial: Path) -> None:
         try:
             _download(url, file, partial)
             break
-        except (OSError, aiohttp.ClientError, ValueError, ImportError) as error:
+        except (OSError, aiohttp.ClientError, TimeoutError, ValueError, ImportError) as error:
             # fsspec says "not found" for every failure of HTTP and keeps the true one as its cause
             reason = error.__cause__ or error
             if attempt == ATTEMPTS or not _may_pass(reason):
                 had = partial.stat().st_size if partial.exists() else 0
+                kept = f"{had:,} of {file.bytes:,} bytes are here and will be continued. " if had else ""
                 raise SourceError(
-                    f"{url} cannot be read: {type(reason).__name__}: {reason}. {had:,} of {file.bytes:,} bytes are "
-                    f"here and will be continued. {WAYS_OUT}"
+                    f"{url} cannot be read: {type(reason).__name__}: {reason}. {kept}{WAYS_OUT}"
                 ) from error
-            time.sleep(2.0 ** (attempt - 2))
+            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
     found = sha256(partial)
     if found != file.sha256:
         size = partial.stat().st_size
@@ -70,7 +72,7 @@ def _fetch(source: str, file: SourceFile, partial: Path) -> None:
 
 def _download(url: str, file: SourceFile, partial: Path) -> None:
     """Append to ``partial`` what is missing. Raises WrongFile for a size that cannot be right."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = fsspec.core.url_to_fs(url, **_http_limits(url))
     size = filesystem.info(path).get("size")
     if size is not None and size != file.bytes:
         raise WrongFile(
@@ -93,6 +95,15 @@ def _download(url: str, file: SourceFile, partial: Path) -> None:
             had = local.tell()
     if had < file.bytes and size is not None:
         raise OSError(f"the connection ended after {had:,} bytes")
+
+
+def _http_limits(url: str) -> dict[str, Any]:
+    """Time limits for HTTP, which has none of its own: a server that falls silent counts as gone."""
+    if not url.startswith(("http://", "https://")):
+        return {}
+    return {
+        "client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=SILENCE_LIMIT_S, sock_read=SILENCE_LIMIT_S)}
+    }
 
 
 def _may_pass(reason: BaseException) -> bool:

@@ -19,7 +19,14 @@ BACKBONE = Backbone(
     "tiny-electra",
     architecture=Architecture(layers=1, hidden=32, heads=2, embedding=16, feed_forward=64, vocabulary=600),
 )
-TEXTS = ["정말 재미있어요 최고", "시간 낭비 노잼", "그냥 그래요", "꿀잼 ㅋㅋㅋ 강추", "지루하다 별로 ㅠㅠ", "연기가 좋다 하지만 이야기가 아쉽다 " * 6]
+TEXTS = [
+    "정말 재미있어요 최고",
+    "시간 낭비 노잼",
+    "그냥 그래요",
+    "꿀잼 ㅋㅋㅋ 강추",
+    "지루하다 별로 ㅠㅠ",
+    "연기가 좋다 하지만 이야기가 아쉽다 " * 6,
+]
 GOLDEN_TEXTS = [text.strip() for text in TEXTS]
 
 

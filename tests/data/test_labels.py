@@ -10,7 +10,14 @@ from data.probability import calibrated
 
 @pytest.mark.parametrize(
     ("positive", "sentiment", "score"),
-    [(0.9, "긍정", 0.9), (0.1, "부정", 0.9), (0.5, "중립", 0.5), (0.4, "중립", 0.6), (0.6, "중립", 0.6), (0.61, "긍정", 0.61)],
+    [
+        (0.9, "긍정", 0.9),
+        (0.1, "부정", 0.9),
+        (0.5, "중립", 0.5),
+        (0.4, "중립", 0.6),
+        (0.6, "중립", 0.6),
+        (0.61, "긍정", 0.61),
+    ],
 )
 def test_verdicts(positive: float, sentiment: str, score: float) -> None:
     verdict = Verdict.of(positive, NeutralBand(0.4, 0.6))

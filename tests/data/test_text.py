@@ -8,7 +8,22 @@ from hypothesis import strategies as st
 from data.errors import EmptyText, InvalidText
 from data.text import clean, clean_review
 
-SENTIMENT = ["ㅋㅋㅋㅋ", "ㅠㅠ", "ㅎㅎ^^", "최고!!", "별로...", ":)", "<3", "-_-;;", "👍👍", "😭", "ㄹㅇ", "ㅡㅡ", "10/10", "~~"]
+SENTIMENT = [
+    "ㅋㅋㅋㅋ",
+    "ㅠㅠ",
+    "ㅎㅎ^^",
+    "최고!!",
+    "별로...",
+    ":)",
+    "<3",
+    "-_-;;",
+    "👍👍",
+    "😭",
+    "ㄹㅇ",
+    "ㅡㅡ",
+    "10/10",
+    "~~",
+]
 
 
 @pytest.mark.parametrize("text", SENTIMENT)

@@ -25,9 +25,7 @@ def reviews(count: int, seed: int) -> tuple[list[str], list[int]]:
     generator = random.Random(seed)
     labels = [generator.randrange(2) for _ in range(count)]
     filler = ("영화", "연기", "이야기", "음악", "정말", "그냥")
-    texts = [
-        " ".join([*generator.sample(filler, 3), generator.choice(GOOD if label else BAD)]) for label in labels
-    ]
+    texts = [" ".join([*generator.sample(filler, 3), generator.choice(GOOD if label else BAD)]) for label in labels]
     return texts, labels
 
 

@@ -38,7 +38,9 @@ def test_a_local_backbone_is_read_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "tokenizer_class": "ElectraTokenizer"}')
     loaded, tokenizer_json = models.build(Backbone(str(tmp_path)), [], seed=1)
-    assert torch.equal(loaded.electra.embeddings.word_embeddings.weight, model.electra.embeddings.word_embeddings.weight)
+    assert torch.equal(
+        loaded.electra.embeddings.word_embeddings.weight, model.electra.embeddings.word_embeddings.weight
+    )
     assert "##가" in tokenizer_json
 
 

@@ -1,0 +1,77 @@
+"""Against a real Bento store in a folder of its own. Building the Bento is in ``tests/e2e``."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+
+from data.bundle import MANIFEST_FILE, Bundle
+from pipelines import package
+from pipelines.errors import PackagingError
+from pipelines.params import Register
+from pipelines.registry import Registry, Version
+
+
+class OneBundle(Registry):
+    """A registry that hands out one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def download(self, version: Version, place: str, folder: Path) -> Path:
+        return Path(shutil.copytree(self._folder, folder / place))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    BentoMLContainer.model_store.set(ModelStore(folder))
+    yield folder
+    BentoMLContainer.model_store.reset()
+
+
+def version(bundle: Bundle) -> Version:
+    return Version(number=3, digest=bundle.manifest.digest, run_id="r", test_rows="")
+
+
+def test_the_tag_names_version_and_digest(bundle: Bundle) -> None:
+    assert package.model_tag("koelectra-nsmc", version(bundle)) == f"koelectra-nsmc:v3-{bundle.manifest.digest[:8]}"
+
+
+def test_storing_is_idempotent_and_keeps_the_lineage(store: Path, bundle: Bundle) -> None:
+    import bentoml
+
+    registry = OneBundle(bundle.folder)
+    tag = package.store_model(registry, "koelectra-nsmc", version(bundle))
+    assert package.store_model(registry, "koelectra-nsmc", version(bundle)) == tag
+    stored = bentoml.models.get(tag)
+    assert Bundle.open(Path(stored.path)).manifest == bundle.manifest
+    assert stored.info.metadata["mlflow_version"] == 3
+    assert stored.info.metadata["bundle_digest"] == bundle.manifest.digest
+
+
+def test_a_tag_is_never_overwritten(store: Path, bundle: Bundle) -> None:
+    import bentoml
+
+    tag = package.store_model(OneBundle(bundle.folder), "koelectra-nsmc", version(bundle))
+    manifest = Path(bentoml.models.get(tag).path) / MANIFEST_FILE
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"temperature": 2.0}))
+    with pytest.raises(PackagingError, match="Nothing was overwritten"):
+        package.store_model(OneBundle(bundle.folder), "koelectra-nsmc", version(bundle))
+    assert json.loads(manifest.read_text())["temperature"] == 2.0
+
+
+def test_a_registry_that_hands_out_another_bundle_is_caught(store: Path, bundle: Bundle) -> None:
+    wrong = Version(number=4, digest="0" * 64, run_id="r", test_rows="")
+    with pytest.raises(PackagingError, match="version 4 in MLflow has bundle digest"):
+        package.store_model(OneBundle(bundle.folder), "koelectra-nsmc", wrong)
+    assert not list(store.iterdir())
+
+
+def test_names_of_the_registry_are_names_of_bentoml() -> None:
+    Register(experiment="nsmc", model="koelectra-nsmc")

@@ -1,0 +1,99 @@
+"""Against a real MLflow store on SQLite."""
+
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from data.bundle import Bundle
+from pipelines.errors import RegistryError
+from pipelines.lineage import DatasetUse
+from pipelines.params import Register
+from pipelines.registry import BUNDLE_PATH, DIGEST_TAG, ROWS_TAG, Registry, redacted
+from tests.models import write_bundle
+
+NAMES = Register(experiment="tests", model="tiny")
+USES = [DatasetUse("train", "a" * 64, "training", "somewhere")]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Registry(NAMES)
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "other", seed=1)
+
+
+def start(registry: Registry) -> str:
+    return registry.start_run("demo", {"train": {"epochs": 3}, "profile": "demo"}, USES, commit="c" * 40)
+
+
+def test_a_run_holds_settings_data_and_curves(registry: Registry) -> None:
+    run_id = start(registry)
+    with registry.finishing(run_id):
+        registry.log_metrics(run_id, {"loss": 0.5}, step=1)
+        registry.log_metrics(run_id, {"loss": 0.25}, step=2)
+    client = MlflowClient(registry.uri)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"train.epochs": "3", "profile": "demo"}
+    assert run.data.tags["git_commit"] == "c" * 40
+    assert run.data.tags["train_sha256"] == "a" * 64
+    assert [use.dataset.name for use in run.inputs.dataset_inputs] == ["train"]
+    assert [(point.step, point.value) for point in client.get_metric_history(run_id, "loss")] == [(1, 0.5), (2, 0.25)]
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_run_that_ends_badly_says_so(registry: Registry, error: type[BaseException], status: str) -> None:
+    run_id = start(registry)
+    with pytest.raises(error), registry.finishing(run_id):
+        raise error
+    assert MlflowClient(registry.uri).get_run(run_id).info.status == status
+
+
+def test_registering_is_idempotent_by_digest(registry: Registry, bundle: Bundle, other: Bundle) -> None:
+    first = registry.register(start(registry), bundle, {ROWS_TAG: "rows"})
+    again = registry.register(start(registry), bundle, {ROWS_TAG: "rows"})
+    assert first == again
+    assert (first.number, first.digest, first.test_rows) == (1, bundle.manifest.digest, "rows")
+    second = registry.register(start(registry), other, {})
+    assert second.number == 2
+    client = MlflowClient(registry.uri)
+    assert int(client.get_model_version_by_alias("tiny", "candidate").version) == 2
+    assert client.get_model_version("tiny", "1").tags[DIGEST_TAG] == bundle.manifest.digest
+
+
+def test_aliases_move_and_remember_the_one_before(registry: Registry, bundle: Bundle, other: Bundle) -> None:
+    assert registry.champion() is None
+    first, second = (registry.register(start(registry), each, {}) for each in (bundle, other))
+    registry.promote(first)
+    registry.promote(first)
+    assert registry.champion() == first
+    registry.promote(second)
+    assert registry.champion() == second
+    assert int(MlflowClient(registry.uri).get_model_version_by_alias("tiny", "previous").version) == 1
+
+
+def test_a_bundle_comes_back_as_it_was(registry: Registry, bundle: Bundle, tmp_path: Path) -> None:
+    version = registry.register(start(registry), bundle, {})
+    assert registry.version_by_digest(bundle.manifest.digest) == version
+    assert registry.version_by_digest("0" * 64) is None
+    folder = tmp_path / "download"
+    folder.mkdir()
+    assert Bundle.open(registry.download(version, BUNDLE_PATH, folder)).manifest == bundle.manifest
+    with pytest.raises(RegistryError, match="has no artifact 'nothing'"):
+        registry.download(version, "nothing", folder)
+
+
+def test_unknown_runs_are_known_to_be_unknown(registry: Registry) -> None:
+    assert registry.has_run(start(registry))
+    assert not registry.has_run("0" * 32)
+
+
+def test_credentials_do_not_reach_messages() -> None:
+    assert redacted("postgresql://user:secret@host/db") == "postgresql://host/db"
+    assert redacted("sqlite:///mlruns/mlflow.db") == "sqlite:///mlruns/mlflow.db"
