@@ -60,7 +60,7 @@ check: $(READY) ## ruff and mypy / 정적 검사
 	$(BIN)/mypy
 
 bench: $(READY) ## Benchmarks / 벤치마크
-	$(BIN)/python -m benchmarks.path
+	$(BIN)/python -m benchmarks.path --workspace $(WORKSPACE)
 
 lock: $(READY) ## Lock requirements/*.txt again, from pyproject.toml / 의존성 고정
 	pip-compile $(LOCK) --extra dev --output-file requirements/dev.txt pyproject.toml

@@ -4,7 +4,6 @@ Runs the real DAG with the profile ``demo`` in a working copy, serves the Bento 
 """
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -87,9 +86,9 @@ def _wait_until_ready(base: str, server: subprocess.Popen[bytes], log: Path) -> 
 
 def _reproduce(folder: Path) -> None:
     # the demo is embedded: its stores lie in its folder, whatever the surrounding environment names
-    variables = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "NSMC_SOURCE")}
-    variables["BENTOML_HOME"] = str((folder / STORE_FOLDER).resolve())
     (folder / STORE_FOLDER).mkdir(exist_ok=True)
+    outside = ("MLFLOW_TRACKING_URI", "NSMC_SOURCE")
+    variables = {key: value for key, value in environment(folder).items() if key not in outside}
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=variables, check=False)
     if done.returncode:
         raise PipelineError(f"dvc repro ended with {done.returncode}; see its output above")

@@ -17,8 +17,12 @@ STORE_FOLDER = "bentoml"
 
 
 def environment(workspace: Path) -> dict[str, str]:
-    """The environment of processes that work in ``workspace``: its Bento store, no tracing, no usage statistics."""
-    variables = {**os.environ, "OTEL_SDK_DISABLED": os.environ.get("OTEL_SDK_DISABLED", "true")}
+    """The environment of processes that work in ``workspace``: this Python first, its Bento store, no tracing."""
+    variables = {
+        **os.environ,
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        "OTEL_SDK_DISABLED": os.environ.get("OTEL_SDK_DISABLED", "true"),
+    }
     store = (workspace / STORE_FOLDER).resolve()
     if store.is_dir():
         variables["BENTOML_HOME"] = str(store)

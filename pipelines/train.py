@@ -69,7 +69,11 @@ class Silent:
 
 def epoch_metrics(report: EpochReport) -> dict[str, float]:
     """The points that an epoch adds to the run's curves."""
-    return {"train/epoch_loss": report.train_loss, "dev/loss": report.dev_loss, "dev/accuracy": report.dev_accuracy}
+    return {
+        "epoch/train_loss": report.train_loss,
+        "epoch/dev_loss": report.dev_loss,
+        "epoch/dev_accuracy": report.dev_accuracy,
+    }
 
 
 def _checkpoint(params: Params) -> Path:

@@ -59,7 +59,7 @@ class RedisCache:
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )
-        self._redis: Redis = Redis(connection_pool=pool)
+        self._redis: Redis = Redis.from_pool(pool)  # closes the pool with itself
         self._ttl_s = ttl_s
         self._retry_after_s = retry_after_s
         self._open_until = 0.0

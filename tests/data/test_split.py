@@ -43,7 +43,7 @@ def test_it_depends_on_the_seed_and_not_on_the_order() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 0.5, 1.0])
 def test_fractions_out_of_range(fraction: float) -> None:
-    with pytest.raises(SplitError, match="must be above 0 and below 0.5"):
+    with pytest.raises(SplitError, match=r"must be above 0 and below 0\.5"):
         dev_rows(["a"], [0], fraction, seed=1)
 
 

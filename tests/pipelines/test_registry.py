@@ -43,6 +43,7 @@ def test_a_run_holds_settings_data_and_curves(registry: Registry) -> None:
     assert run.data.params == {"train.epochs": "3", "profile": "demo"}
     assert run.data.tags["git_commit"] == "c" * 40
     assert run.data.tags["train_sha256"] == "a" * 64
+    assert run.inputs is not None
     assert [use.dataset.name for use in run.inputs.dataset_inputs] == ["train"]
     assert [(point.step, point.value) for point in client.get_metric_history(run_id, "loss")] == [(1, 0.5), (2, 0.25)]
 

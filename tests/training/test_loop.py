@@ -119,7 +119,7 @@ def test_a_checkpoint_cut_off_between_its_renames_is_found(tmp_path: Path) -> No
 def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path: Path) -> None:
     model, train_split, dev_split, pad_id = fresh()
     with torch.no_grad():
-        model.classifier.out_proj.bias.fill_(float("nan"))
+        model.get_parameter("classifier.out_proj.bias").fill_(float("nan"))
     with pytest.raises(LossDiverged, match=r"loss is nan at step .* lower train\.learning_rate"):
         train(
             model, train_split, dev_split, CONFIG,

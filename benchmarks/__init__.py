@@ -1,0 +1,1 @@
+"""Benchmarks: whole tables, side by side in one run, never tests."""

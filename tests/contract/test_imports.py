@@ -1,0 +1,51 @@
+"""Imports run one way, and each side stays free of what the other needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.project import closure, imported, modules
+
+ROOT = Path(__file__).parent.parent.parent
+ALLOWED = {
+    "data": {"data"},
+    "training": {"data", "training"},
+    "serving": {"data", "serving"},
+    "pipelines": {"data", "training", "serving", "pipelines"},
+}
+FORBIDDEN = {
+    "data": {"torch", "transformers", "mlflow", "dvc", "datasets", "bentoml", "fastapi", "pydantic"},
+    "training": {"mlflow", "dvc", "datasets", "evaluate", "bentoml", "pydantic", "fsspec"},
+    "serving": {"torch", "transformers", "mlflow", "dvc", "datasets", "evaluate", "accelerate", "pandas", "sklearn"},
+}
+
+
+@pytest.mark.parametrize("module", modules(ROOT))
+def test_rooms_import_one_way(module: str) -> None:
+    room = module.split(".")[0]
+    files, outside = closure(ROOT, module)
+    assert {path.parts[0] for path in files} <= ALLOWED[room]
+    assert not outside & FORBIDDEN.get(room, set())
+
+
+@pytest.mark.parametrize("module", ["serving.service", "training.loop", "training.export", "data.bundle"])
+def test_nothing_forbidden_is_loaded_at_run_time(module: str) -> None:
+    room = module.split(".")[0]
+    code = f"import sys, {module}; print(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert module.split(".")[0] in loaded
+    assert not loaded & FORBIDDEN[room]
+
+
+def test_only_the_registry_talks_to_mlflow() -> None:
+    users = {module for module in modules(ROOT) if "mlflow" in {name.split(".")[0] for name in imported(ROOT, module)}}
+    assert users == {"pipelines.registry"}
+
+
+def test_importing_serving_makes_nothing(tmp_path: Path) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import serving.api, training.loop, pipelines.registry"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert not list(tmp_path.iterdir())

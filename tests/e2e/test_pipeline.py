@@ -1,0 +1,130 @@
+"""From reviews to a champion in the stores, by DVC alone."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from data.bundle import Bundle
+from pipelines import artifacts
+from pipelines.registry import CANDIDATE, CHAMPION, DIGEST_TAG
+from tests.e2e.conftest import Workspace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+STAGES = ("fetch", "prepare", "train", "evaluate", "export", "register", "choose", "package")
+
+
+def changed(workspace: Workspace, section: str, key: str, value: object) -> set[str]:
+    """The stages that DVC calls changed after one setting was; the setting is put back."""
+    path = workspace.folder / "params.yaml"
+    before = path.read_text()
+    settings = yaml.safe_load(before)
+    settings[section][key] = value
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    try:
+        return set(json.loads(workspace.dvc("status", "--json")))
+    finally:
+        path.write_text(before)
+
+
+def test_a_second_time_does_nothing(reproduced: Workspace) -> None:
+    lock = (reproduced.folder / "dvc.lock").read_bytes()
+    output = reproduced.dvc("repro")
+    assert "Running stage" not in output
+    assert output.count("didn't change, skipping") == len(STAGES)
+    assert (reproduced.folder / "dvc.lock").read_bytes() == lock
+    assert json.loads(reproduced.dvc("status", "--json")) == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "first"),
+    [
+        ("train", "learning_rate", 0.001, {"train"}),
+        ("prepare", "seed", 7, {"prepare"}),
+        ("judge", "neutral_low", 0.3, {"export"}),
+        ("choose", "significance", 0.1, {"choose"}),
+        ("encode", "max_length_tokens", 256, {"train", "evaluate", "export"}),
+    ],
+)
+def test_a_setting_reruns_only_what_depends_on_it(
+    reproduced: Workspace, section: str, key: str, value: object, first: set[str]
+) -> None:
+    assert changed(reproduced, section, key, value) == first
+
+
+def test_what_dvc_shows_is_useful(reproduced: Workspace) -> None:
+    metrics = reproduced.dvc("metrics", "show", "--json")
+    accuracy = json.loads(metrics)[""]["data"]["artifacts/reports/evaluation.json"]["data"]["test"]["accuracy"]
+    assert 0.0 < accuracy <= 1.0
+    reproduced.dvc("plots", "show", "--out", "plots")
+    page = (reproduced.folder / "plots" / "index.html").read_text()
+    for title in ("Training loss", "Accuracy on dev", "Confusion (test)", "Accuracy by confidence"):
+        assert title in page
+
+
+def test_the_champion_is_registered_with_its_lineage(reproduced: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reproduced.folder)
+    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    champion = client.get_model_version_by_alias("koelectra-nsmc", CHAMPION)
+    bundle = Bundle.open(artifacts.BUNDLE)
+    assert champion.tags[DIGEST_TAG] == bundle.manifest.digest
+    assert champion.tags["gate"] == "passed"
+    assert int(client.get_model_version_by_alias("koelectra-nsmc", CANDIDATE).version) == int(champion.version)
+    assert champion.run_id
+    run = client.get_run(champion.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.epochs"] == "10"
+    assert {"git_commit", "dvc_lock_sha256", "train_sha256", "dev_sha256", "test_sha256"} <= set(run.data.tags)
+    assert "test/accuracy" in run.data.metrics
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 5
+    assert len(client.get_metric_history(run.info.run_id, "epoch/dev_accuracy")) == 10
+    kept = {
+        entry.path
+        for place in ("bundle", "evaluation", "reports")
+        for entry in client.list_artifacts(run.info.run_id, place)
+    }
+    assert {
+        "bundle/model.onnx",
+        "bundle/tokenizer.json",
+        "bundle/bundle.json",
+        "evaluation/predictions.parquet",
+    } <= kept
+    assert bundle.manifest.lineage["mlflow_run_id"] == run.info.run_id
+
+
+def test_the_decision_and_its_reasons_are_written_down(reproduced: Workspace) -> None:
+    decision = json.loads((reproduced.folder / artifacts.DECISION).read_text())
+    assert decision["promoted"]
+    assert decision["champion_before"] is None
+    assert "above the majority baseline's" in decision["reasons"][0]
+
+
+def test_the_bento_embeds_exactly_the_champion_and_only_the_serving_files(reproduced: Workspace) -> None:
+    package = json.loads((reproduced.folder / artifacts.PACKAGE).read_text())
+    name, _, version = package["bento_tag"].partition(":")
+    bento = reproduced.folder / "bentoml" / "bentos" / name / version
+    described = yaml.safe_load((bento / "bento.yaml").read_text())
+    assert [model["tag"] for part in described["services"] for model in part["models"]] == [package["model_tag"]]
+    files = {path.relative_to(bento / "src").as_posix() for path in (bento / "src").rglob("*.py")}
+    assert "serving/service.py" in files
+    assert not any(file.startswith(("training/", "pipelines/", "tests/")) for file in files)
+    assert "data/nsmc.py" not in files
+    models = reproduced.folder / "bentoml" / "models" / package["model_tag"].replace(":", "/")
+    assert Bundle.open(models).manifest.digest == package["bundle_digest"]
+
+
+def test_the_bundle_holds_no_pickle(reproduced: Workspace) -> None:
+    files = {path.name for path in (reproduced.folder / artifacts.BUNDLE).iterdir()}
+    assert files == {"bundle.json", "model.onnx", "tokenizer.json"}
+
+
+def test_the_demo_leaves_the_real_run_alone(reproduced: Workspace, root: Path) -> None:
+    lock = root / "dvc.lock"
+    before = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
+    reproduced.dvc("status")
+    after = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
+    assert before == after
+    assert reproduced.dvc("root").strip() == "."

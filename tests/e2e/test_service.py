@@ -1,0 +1,189 @@
+"""The Bento that the pipeline built, served by a real process and asked over HTTP."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.encode import Encoder
+from data.labels import POSITIVE, NeutralBand, Verdict
+from data.nsmc import read
+from data.probability import calibrated
+from data.text import clean
+from pipelines import artifacts
+from pipelines.demo import PREFIX, call, serving
+from pipelines.serve import command, environment
+from tests.e2e.conftest import Workspace
+from tests.redis_server import RedisServer
+from training import model as models
+from training.predict import logits
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+ODD = [
+    "<b>정말</b> 재미있어요 &amp; 감동",
+    "ㅋㅋㅋㅋㅋㅋ",
+    "😭😭👍",
+    "재미없지 않다",
+    "R&D <3",
+    "a" * 500,
+    "쀍뿳",
+    "!!!!",
+]
+
+
+@pytest.fixture(scope="session")
+def reviews(root: Path) -> list[str]:
+    return [review.text for review in read(root / "data" / "sample" / "ratings_test.txt")] + ODD
+
+
+def test_the_service_answers_what_the_trained_model_says(
+    reproduced: Workspace, service: str, reviews: list[str]
+) -> None:
+    model = models.load(reproduced.folder / artifacts.MODEL)
+    encoder = Encoder.from_file(reproduced.folder / artifacts.MODEL, 512)
+    temperature = json.loads((reproduced.folder / artifacts.CALIBRATION).read_text())["temperature"]
+    rows = encoder.encode([clean(text) for text in reviews])
+    expected = calibrated(logits(model, rows, encoder.pad_id), temperature)[:, POSITIVE]
+    answer = call(f"{service}{PREFIX}/batch", {"texts": reviews, "return_probabilities": True})["data"]["results"]
+    assert [result["text"] for result in answer] == reviews
+    band = NeutralBand(0.4, 0.6)
+    for result, positive in zip(answer, expected.tolist(), strict=True):
+        assert result["probabilities"]["긍정"] == pytest.approx(positive, abs=2e-4)
+        if min(abs(positive - edge) for edge in (band.low, band.high)) > 1e-3:
+            assert result["sentiment"] == Verdict.of(positive, band).sentiment
+    assert len({round(p, 3) for p in expected}) > 50, "the model tells the reviews apart"
+
+
+def test_alone_and_in_a_batch_alike(service: str, reviews: list[str]) -> None:
+    together = call(f"{service}{PREFIX}/batch", {"texts": reviews[:40]})["data"]["results"]
+    for text, expected in zip(reviews[:40], together, strict=True):
+        alone = call(f"{service}{PREFIX}/analyze", {"text": text})["data"]
+        assert (alone["sentiment"], alone["score"]) == (expected["sentiment"], expected["score"])
+
+
+def test_health_model_info_and_native_route(reproduced: Workspace, service: str) -> None:
+    package = json.loads((reproduced.folder / artifacts.PACKAGE).read_text())
+    health = call(f"{service}{PREFIX}/health")
+    assert (health["status"], health["model_loaded"], health["redis_connected"]) == ("healthy", True, False)
+    info = call(f"{service}{PREFIX}/model-info")
+    assert info["model_tag"] == package["model_tag"]
+    assert (info["model_name"], info["mlflow_version"]) == ("demo-electra", "1")
+    report = json.loads((reproduced.folder / artifacts.EXPORT_REPORT).read_text())
+    assert info["test_accuracy"] == report["test"]["accuracy"]
+    (native,) = call(f"{service}/predict", {"texts": ["최고"]})
+    routed = call(f"{service}{PREFIX}/analyze", {"text": "최고"})["data"]
+    assert native["sentiment"] == routed["sentiment"]
+    assert native["score"] == pytest.approx(routed["score"], abs=1e-4)
+
+
+def status_of(url: str, body: bytes, media_type: str = "application/json") -> int:
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": media_type})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_bad_requests_through_the_whole_server(service: str) -> None:
+    analyze = f"{service}{PREFIX}/analyze"
+    assert status_of(analyze, b"{") == 400
+    assert status_of(analyze, b'{"text": ""}') == 422
+    assert status_of(analyze, b'{"text": "' + b"a" * 2_000_000 + b'"}') == 413
+    assert status_of(analyze, b"text", "text/plain") == 415
+    assert status_of(f"{service}/predict", b'{"texts": []}') == 400
+    assert status_of(f"{service}/infer", b'{"rows": [[2, 3]]}') == 404, "token ids are no public interface"
+
+
+def batches(service: str) -> tuple[float, float]:
+    """How many batches the one dispatcher has run, and how many requests were in them."""
+    with urllib.request.urlopen(f"{service}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    found = {
+        kind: sum(
+            float(value)
+            for value in re.findall(rf"^bentoml_service_adaptive_batch_size_{kind}\{{.*\}} (\S+)$", text, re.M)
+        )
+        for kind in ("count", "sum")
+    }
+    return found["count"], found["sum"]
+
+
+def test_singles_and_batches_share_one_adaptive_batcher(service: str) -> None:
+    def ask(number: int) -> Any:
+        if number % 8 == 0:
+            return call(f"{service}{PREFIX}/batch", {"texts": [f"묶음 {number} {n}" for n in range(8)]})
+        return call(f"{service}{PREFIX}/analyze", {"text": f"하나 {number}"})
+
+    batches_before, requests_before = batches(service)
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(ask, range(400)))
+    batches_after, requests_after = batches(service)
+    assert all(answer["status"] == "success" for answer in answers)
+    assert requests_after - requests_before == 400
+    assert batches_after - batches_before < 300, "requests that wait together run together"
+
+
+def test_redis_keeps_answers_beyond_the_process_and_no_text(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = RedisServer(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis.url)
+    text = "비밀스러운 리뷰입니다 정말 재미있어요"
+    with serving(reproduced.folder) as base:
+        first = call(f"{base}{PREFIX}/analyze", {"text": text})["data"]
+        assert call(f"{base}{PREFIX}/health")["redis_connected"] is True
+    with redis.client() as client:
+        (key,) = map(bytes, client.keys())  # type: ignore[arg-type]
+        assert re.fullmatch(rb"[0-9a-f]{64}", key)
+        assert set(json.loads(client.get(key))) == {"positive"}  # type: ignore[arg-type]
+    with serving(reproduced.folder) as base:
+        second = call(f"{base}{PREFIX}/analyze", {"text": text})["data"]
+        assert (first["cached"], second["cached"]) == (False, True)
+        assert second["score"] == first["score"]
+        redis.stop()
+        assert call(f"{base}{PREFIX}/analyze", {"text": "다른 리뷰"})["status"] == "success"
+        health = call(f"{base}{PREFIX}/health")
+        assert (health["status"], health["redis_connected"]) == ("degraded", False)
+    log = (reproduced.folder / "serve.log").read_text()
+    assert "Redis failed" in log
+    assert "비밀" not in log
+
+
+def test_requests_in_flight_survive_sigterm(reproduced: Workspace, free_port: int) -> None:
+    server = subprocess.Popen(
+        command(reproduced.folder, free_port),
+        env=environment(reproduced.folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    base = f"http://127.0.0.1:{free_port}"
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{base}/readyz", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        texts = [f"리뷰 {number} " + "정말 재미있어요 " * 15 for number in range(900)]
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(call, f"{base}{PREFIX}/batch", {"texts": texts})
+            time.sleep(0.2)
+            server.send_signal(signal.SIGTERM)
+            assert answer.result(timeout=30)["data"]["total_count"] == 900
+        assert server.wait(timeout=30) in (0, -signal.SIGTERM)
+    finally:
+        if server.poll() is None:
+            os.kill(server.pid, signal.SIGKILL)
+            server.wait()

@@ -1,0 +1,215 @@
+"""The REST contract, through the application and a real (tiny) model."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from serving.api import PREFIX, create_app
+from serving.errors import Overloaded
+from serving.model import Model
+from serving.sentiment import Sentiment
+from serving.settings import Settings
+from tests.serving.conftest import DirectBatcher
+
+SETTINGS = Settings(max_texts=5, max_body_bytes=8_192, timeout_s=0.5, max_latency_ms=100)
+TELLTALE = "비밀스러운리뷰"
+
+
+@pytest.fixture
+def app(sentiment: Sentiment) -> FastAPI:
+    app = create_app(SETTINGS)
+    app.state.sentiment = sentiment
+    return app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}") as client:
+        yield client
+
+
+async def test_analyze(client: httpx.AsyncClient, model: Model) -> None:
+    text = "정말 <b>재미</b>있어요"
+    response = await client.post("/analyze", json={"text": text, "return_probabilities": True})
+    assert response.status_code == 200
+    body = response.json()
+    assert body["status"] == "success"
+    data = body["data"]
+    assert data["text"] == text
+    assert set(data["probabilities"]) == {"부정", "긍정"}
+    assert sum(data["probabilities"].values()) == pytest.approx(1.0, abs=1e-4)
+    assert data["score"] == max(data["probabilities"].values())
+    assert data["sentiment"] in ("긍정", "부정", "중립")
+    assert data["processing_time_ms"] >= 0
+    assert data["model_tag"] == model.tag
+    expected = float(model.positive(model.bundle.encoder.encode(["정말 재미있어요"]))[0])
+    assert data["probabilities"]["긍정"] == pytest.approx(expected, abs=1e-4)
+    assert "정말".encode() in response.content, "Korean is not escaped"
+
+
+async def test_probabilities_only_where_asked_for(client: httpx.AsyncClient) -> None:
+    response = await client.post("/analyze", json={"text": "굿"})
+    assert "probabilities" not in response.json()["data"]
+
+
+async def test_batch(client: httpx.AsyncClient) -> None:
+    texts = ["정말 최고의 영화였어요!", "시간 낭비였습니다.", "그냥 그래요."]
+    response = await client.post("/batch", json={"texts": texts})
+    data = response.json()["data"]
+    assert response.status_code == 200
+    assert [result["text"] for result in data["results"]] == texts
+    assert data["total_count"] == 3
+    for text, result in zip(texts, data["results"], strict=True):
+        alone = (await client.post("/analyze", json={"text": text})).json()["data"]
+        assert (alone["sentiment"], alone["score"]) == (result["sentiment"], result["score"])
+        assert 0.5 <= result["score"] <= 1.0
+
+
+async def test_health_and_model_info(client: httpx.AsyncClient, app: FastAPI, model: Model) -> None:
+    health = await client.get("/health")
+    assert health.status_code == 200
+    assert health.json()["status"] == "healthy"
+    assert health.json() | {"timestamp": ""} == {
+        "status": "healthy", "model_loaded": True, "redis_connected": False, "timestamp": "",
+    }  # fmt: skip
+    info = (await client.get("/model-info")).json()
+    assert info["model_name"] == model.bundle.manifest.model_name
+    assert (info["model_type"], info["language"], info["num_labels"], info["max_length"]) == (
+        "ELECTRA",
+        "Korean",
+        2,
+        512,
+    )
+    assert (info["model_tag"], info["mlflow_version"], info["engine"]) == (model.tag, "7", "onnxruntime-cpu")
+    assert info["preprocessing_fingerprint"] == model.bundle.manifest.fingerprint
+    app.state.sentiment = None
+    out = await client.get("/health")
+    assert (out.status_code, out.json()["status"], out.json()["model_loaded"]) == (503, "unhealthy", False)
+    for path in ("/model-info", "/analyze"):
+        call = client.get(path) if path == "/model-info" else client.post(path, json={"text": "굿"})
+        response = await call
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "1"
+        assert response.json()["type"].endswith(":no-model")
+
+
+LONG = {"text": "재미 " * 600}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "kind", "field"),
+    [
+        ("/analyze", b"{", 400, "not-json", None),
+        ("/analyze", b"[" * 3_000, 400, "not-json", None),
+        ("/analyze", b"", 400, "not-json", None),
+        ("/analyze", b"[]", 422, "invalid-request", None),
+        ("/analyze", b"{}", 422, "invalid-request", "text"),
+        ("/analyze", b'{"text": 1}', 422, "invalid-request", "text"),
+        ("/analyze", b'{"text": null}', 422, "invalid-request", "text"),
+        ("/analyze", b'{"text": "a", "return_probabilities": "yes"}', 422, "invalid-request", "return_probabilities"),
+        ("/analyze", b'{"text": "a", "more": 1}', 422, "invalid-request", "more"),
+        ("/analyze", b'{"text": ""}', 422, "empty-text", "text"),
+        ("/analyze", b'{"text": "<br>&nbsp;"}', 422, "empty-text", "text"),
+        ("/analyze", rb'{"text": "\ud800"}', 422, "invalid-text", "text"),
+        ("/analyze", b'{"text": "\xff"}', 422, "invalid-request", None),
+        ("/analyze", LONG, 422, "text-too-long", "text"),
+        ("/batch", b'{"texts": []}', 422, "invalid-request", "texts"),
+        ("/batch", b'{"texts": ["a", "b", "c", "d", "e", "f"]}', 422, "invalid-request", "texts"),
+        ("/batch", b'{"texts": "a"}', 422, "invalid-request", "texts"),
+        ("/batch", b'{"texts": ["a", 2]}', 422, "invalid-request", "texts[1]"),
+        ("/batch", b'{"texts": ["a", " "]}', 422, "empty-text", "texts[1]"),
+        ("/batch", rb'{"texts": ["a", "b", "\udc00"]}', 422, "invalid-text", "texts[2]"),
+        ("/analyze", b'{"text": "' + b"a" * 9_000 + b'"}', 413, "body-too-large", None),
+    ],
+)
+async def test_errors_are_problems(
+    client: httpx.AsyncClient, path: str, body: Any, status: int, kind: str, field: str | None
+) -> None:
+    if isinstance(body, bytes):
+        response = await client.post(path, content=body, headers={"Content-Type": "application/json"})
+    else:
+        response = await client.post(path, json=body)
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["type"] == f"urn:nsmc-sentiment:problem:{kind}"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    assert problem.get("field") == field
+
+
+async def test_a_text_that_is_too_long_says_how_long_and_may_be_truncated(client: httpx.AsyncClient) -> None:
+    problem = (await client.post("/analyze", json=LONG)).json()
+    assert "tokens long; at most 512 are allowed" in problem["detail"]
+    assert (await client.post("/analyze", json=LONG | {"truncate": True})).status_code == 200
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_other_media_types(client: httpx.AsyncClient, media_type: str) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    response = await client.post("/analyze", content=b'{"text": "a"}', headers=headers)
+    assert response.status_code == 415
+    assert response.json()["type"].endswith(":unsupported-media-type")
+    with_charset = {"Content-Type": "application/json; charset=utf-8"}
+    assert (await client.post("/analyze", content=b'{"text": "a"}', headers=with_charset)).status_code == 200
+
+
+async def test_overload_and_deadline(client: httpx.AsyncClient, batcher: DirectBatcher) -> None:
+    batcher.error = Overloaded("the queue is full")
+    full = await client.post("/analyze", json={"text": "a"})
+    assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
+    batcher.error, batcher.delay_s = None, 5.0
+    late = await client.post("/analyze", json={"text": "b"})
+    assert late.status_code == 504
+    assert late.json()["detail"] == "no answer within 0.5 s"
+
+
+async def test_unknown_routes_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
+    for response in (await client.get("/nothing"), await client.get("/analyze")):
+        assert response.status_code in (404, 405)
+        assert response.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_what_goes_wrong_inside_is_told_without_the_text(
+    client: httpx.AsyncClient, batcher: DirectBatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    batcher.error = KeyError(TELLTALE)
+    response = await client.post("/analyze", json={"text": TELLTALE}, headers={"X-Request-ID": "mine-1"})
+    assert response.status_code == 500
+    assert response.json()["request_id"] == "mine-1"
+    assert TELLTALE not in response.text
+    assert TELLTALE not in caplog.text
+    assert "KeyError" in caplog.text
+    assert "mine-1" in caplog.text
+
+
+async def test_problems_and_logs_do_not_quote_the_text(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for body in ({"text": f"{TELLTALE} ! ! " * 250}, {"text": TELLTALE, TELLTALE: 1}, {"texts": [TELLTALE]}):
+        response = await client.post("/analyze", json=body)
+        assert response.status_code in (413, 422)
+        if TELLTALE not in str(list(body)):
+            assert TELLTALE not in response.text
+    assert TELLTALE not in caplog.text
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 200, False), ("", False)])
+async def test_request_ids(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
+    response = await client.get("/health", headers={"X-Request-ID": sent})
+    assert (response.headers["X-Request-ID"] == sent) is kept
+    assert response.headers["X-Request-ID"]
+
+
+async def test_openapi_names_every_route_and_status(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert {path.removeprefix(PREFIX) for path in document["paths"]} == {"/analyze", "/batch", "/health", "/model-info"}
+    analyze = document["paths"][f"{PREFIX}/analyze"]["post"]
+    assert set(analyze["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}
+    assert "text" in analyze["requestBody"]["content"]["application/json"]["schema"]["properties"]

@@ -1,0 +1,33 @@
+import pytest
+
+from serving.errors import SettingInvalid
+from serving.settings import Settings
+
+
+def test_defaults_are_valid_and_frozen() -> None:
+    settings = Settings()
+    assert settings.redis_url is None
+    with pytest.raises(ValueError, match="frozen"):
+        settings.threads = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"REDIS_URL": "http://x"}, "REDIS_URL"),
+        ({"CACHE_ENTRIES": "-1"}, "CACHE_ENTRIES: Input should be greater than or equal to 0"),
+        ({"MAX_BATCH_SIZE": "many"}, "MAX_BATCH_SIZE"),
+        ({"MAX_LATENCY_MS": "10000", "TIMEOUT_S": "5"}, "MAX_LATENCY_MS is 10000; it must be below TIMEOUT_S"),
+        ({"MAX_QUEUE_ROWS": "10"}, "MAX_QUEUE_ROWS is 10; it must be at least MAX_BATCH_SIZE"),
+    ],
+)
+def test_bad_variables_are_named(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingInvalid, match=message):
+        Settings.from_environment()
+
+
+def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "")
+    assert Settings.from_environment().redis_url is None
