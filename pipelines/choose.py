@@ -13,7 +13,7 @@ from pipelines import artifacts, stage
 from pipelines.errors import RegistryError
 from pipelines.params import Choose, Params
 from pipelines.registry import BUNDLE_PATH, EVALUATION_PATH, Registry, Version
-from pipelines.splits import read_split, rows_digest
+from pipelines.splits import read_split
 from serving.model import Model
 from training.metrics import mcnemar
 
@@ -93,7 +93,7 @@ def main() -> None:
             "register it again: dvc repro --force --single-item register choose package"
         )
     evaluation = artifacts.read_json(artifacts.EVALUATION_REPORT)
-    test_rows = rows_digest(read_split("test"))
+    test_rows = artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"]
     labels, predicted = _classes(pd.read_parquet(artifacts.PREDICTIONS))
     champion = registry.champion()
     if champion is not None and champion.digest == candidate.digest:

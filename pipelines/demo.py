@@ -104,7 +104,8 @@ def main() -> None:
     workspace.make("demo", FOLDER)
     _reproduce(FOLDER)
     report = artifacts.read_json(FOLDER / artifacts.EVALUATION_REPORT)
-    learned = artifacts.read_json(FOLDER / artifacts.DATA_REPORT)["splits"]["train"]["rows"]
+    splits = artifacts.read_json(FOLDER / artifacts.DATA_REPORT)["splits"]
+    learned, judged = splits["train"]["rows"], splits["test"]["rows"]
     package = artifacts.read_json(FOLDER / artifacts.PACKAGE)
     print(f"\nServing {package['bento_tag']} …")
     with serving(FOLDER) as base:
@@ -116,7 +117,7 @@ def main() -> None:
         f"""
 Done in {time.monotonic() - started:.0f} s. 데모가 끝났습니다.
 
-The demo's model learned from {learned} reviews in seconds. On the {report["test_rows"]} of the sample's test it scored
+The demo's model learned from {learned} reviews in seconds. On the {judged} of the sample's test it scored
 {report["test"]["accuracy"]:.1%}, where always answering one class scores {report["majority_accuracy"]:.1%}.
 It shows that the whole way works, not how good a model can be.
 데모 모델은 리뷰 {learned}개로 몇 초 동안 학습했으므로 정확도가 낮습니다. 실제 모델은 아래 명령으로 학습하세요.

@@ -81,11 +81,10 @@ def main() -> None:
     artifacts.write_json(
         artifacts.EXPORT_REPORT,
         {
-            "test": metrics,
+            "exported_accuracy": metrics["accuracy"],
             "max_logit_difference": difference,
             "label_flips": flips,
             "bundle_bytes": size,
-            "bundle_digest": bundle.manifest.digest,
         },
     )
     print(f"bundle {bundle.manifest.digest[:12]}: {size:,} bytes, largest logit difference {difference:.1e}")

@@ -13,6 +13,7 @@ from data.split import dev_rows
 from data.text import clean
 from pipelines import artifacts, stage
 from pipelines.params import Params
+from pipelines.splits import rows_digest
 
 COLUMNS = ["id", "text", "label"]
 
@@ -44,7 +45,8 @@ def main() -> None:
     report = data_report(train, test)
     report["dropped_empty"] = {"train": len(train) - len(pool), "test": len(test) - len(held_out)}
     report["splits"] = {
-        name: {"rows": len(split), "positive": sum(split["label"][:])} for name, split in splits.items()
+        name: {"rows": len(split), "positive": sum(split["label"][:]), "sha256": rows_digest(split)}
+        for name, split in splits.items()
     }
     for name, split in splits.items():
         _write(split, artifacts.PREPARED / f"{name}.parquet")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data.bundle import Bundle
-from pipelines import artifacts, stage
+from pipelines import artifacts, curves, stage
 from pipelines.lineage import datasets_used, git_commit
 from pipelines.params import Params
 from pipelines.registry import DIGEST_TAG, EVALUATION_PATH, REPORTS_PATH, ROWS_TAG, Registry
@@ -21,13 +21,15 @@ def _run(registry: Registry, params: Params, run_id: str) -> str:
     if registry.has_run(run_id):
         return run_id
     settings = params.model_dump(mode="json", by_alias=True)
-    return registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
+    made = registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
+    for step, points in curves.recorded():
+        registry.log_metrics(made, points, step)
+    return made
 
 
 def _flat_metrics(evaluation: dict[str, Any], export: dict[str, Any]) -> dict[str, float]:
     metrics = {f"{split}/{name}": value for split in ("dev", "test") for name, value in evaluation[split].items()}
-    metrics |= {f"test_exported/{name}": value for name, value in export["test"].items()}
-    metrics |= {name: float(export[name]) for name in ("max_logit_difference", "label_flips", "bundle_bytes")}
+    metrics |= {f"export/{name}": float(value) for name, value in export.items()}
     metrics |= {name: float(evaluation[name]) for name in ("temperature", "majority_accuracy")}
     return metrics
 
@@ -43,8 +45,8 @@ def main() -> None:
         "profile": params.profile,
         "git_commit": git_commit(),
         "dvc_lock_sha256": hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest() if LOCK_FILE.exists() else "",
-        ROWS_TAG: evaluation["test_rows_sha256"],
-        "test_accuracy": f"{export['test']['accuracy']:.4f}",
+        ROWS_TAG: artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"],
+        "test_accuracy": f"{bundle.manifest.metrics['test_accuracy']:.4f}",
     }
     with registry.finishing(run_id):
         registry.log_metrics(run_id, _flat_metrics(evaluation, export))

@@ -1,6 +1,5 @@
 """Fine-tune the backbone on train, choose the best epoch on dev, and show the run in MLflow while it goes on."""
 
-import csv
 import hashlib
 import json
 import time
@@ -12,14 +11,14 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from data.encode import Encoder
-from data.files import replacing, sha256, writing
-from pipelines import artifacts, stage
+from data.files import replacing, sha256
+from pipelines import artifacts, curves, stage
 from pipelines.lineage import datasets_used, git_commit
 from pipelines.params import Params
 from pipelines.registry import Registry
 from pipelines.splits import read_split
 from training import model as models
-from training.loop import EpochReport, Outcome, Split, StepReport, resolve_precision, train
+from training.loop import EpochReport, Split, StepReport, resolve_precision, train
 
 CHECKPOINTS = artifacts.CACHE / "checkpoints"
 
@@ -38,10 +37,8 @@ class Progress:
         self._bar.total = report.total_steps
         self._bar.update(report.step - self._bar.n)
         self._bar.set_postfix(loss=f"{report.loss:.4f}", reviews_per_s=f"{report.reviews_per_s:.0f}")
-        values = {"loss": report.loss, "learning_rate": report.learning_rate, "reviews_per_s": report.reviews_per_s}
-        self._registry.log_metrics(
-            self._run_id, {f"train/{name}": value for name, value in values.items()}, report.step
-        )
+        points = curves.step_points(asdict(report)) | {"train/reviews_per_s": report.reviews_per_s}
+        self._registry.log_metrics(self._run_id, points, report.step)
 
     def on_epoch(self, report: EpochReport) -> None:
         """Say how the epoch went and add a point to the curves."""
@@ -50,7 +47,7 @@ class Progress:
             f"dev loss {report.dev_loss:.4f}, dev accuracy {report.dev_accuracy:.4f}"
         )
         self._bar.set_description(f"epoch {min(report.epoch + 1, self._total_epochs)}/{self._total_epochs}")
-        self._registry.log_metrics(self._run_id, epoch_metrics(report), report.step)
+        self._registry.log_metrics(self._run_id, curves.epoch_points(asdict(report)), report.step)
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -65,15 +62,6 @@ class Silent:
 
     def on_epoch(self, report: EpochReport) -> None:
         """Ignore."""
-
-
-def epoch_metrics(report: EpochReport) -> dict[str, float]:
-    """The points that an epoch adds to the run's curves."""
-    return {
-        "epoch/train_loss": report.train_loss,
-        "epoch/dev_loss": report.dev_loss,
-        "epoch/dev_accuracy": report.dev_accuracy,
-    }
 
 
 def _checkpoint(params: Params) -> Path:
@@ -95,19 +83,6 @@ def _open_run(registry: Registry, params: Params, checkpoint: Path) -> str:
     run_id = registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
     artifacts.write_json(note, {"run_id": run_id})
     return run_id
-
-
-def _write_curves(steps: list[StepReport], outcome: Outcome) -> None:
-    rows: dict[Path, list[dict[str, Any]]] = {
-        artifacts.STEPS_PLOT: [{"step": s.step, "loss": s.loss, "learning_rate": s.learning_rate} for s in steps],
-        artifacts.EPOCHS_PLOT: [asdict(epoch) for epoch in outcome.epochs],
-    }
-    for path, records in rows.items():
-        with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            fields = list(records[0]) if records else ["step", "loss", "learning_rate"]
-            writer = csv.DictWriter(file, fields, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(records)
 
 
 def main() -> None:
@@ -136,14 +111,11 @@ def main() -> None:
         progress.close()
         with replacing(artifacts.MODEL) as folder:
             models.save(model, tokenizer_json, folder)
-        _write_curves(progress.steps, outcome)
+        curves.write(map(asdict, progress.steps), map(asdict, outcome.epochs))
         report = {
             "best_epoch": outcome.best.epoch,
-            "dev_accuracy": outcome.best.dev_accuracy,
-            "dev_loss": outcome.best.dev_loss,
             "train_loss": outcome.best.train_loss,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "train_tokens_per_review": sum(map(len, encoded["train"].rows)) / len(encoded["train"].rows),
             "precision": resolve_precision(params.train),
             "seconds": round(time.monotonic() - started, 1),
         }

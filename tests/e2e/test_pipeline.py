@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from data.bundle import Bundle
-from pipelines import artifacts
+from pipelines import artifacts, register
 from pipelines.registry import CANDIDATE, CHAMPION, DIGEST_TAG
 from tests.e2e.conftest import Workspace
 
@@ -93,6 +94,28 @@ def test_the_champion_is_registered_with_its_lineage(reproduced: Workspace, monk
         "evaluation/predictions.parquet",
     } <= kept
     assert bundle.manifest.lineage["mlflow_run_id"] == run.info.run_id
+
+
+def test_another_store_gets_the_whole_run_from_the_records(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after DVC restored the training from its cache, on a machine whose MLflow never saw it."""
+    for name in ("artifacts", "params.yaml", "dvc.lock"):
+        source = reproduced.folder / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    register.main()
+    client = MlflowClient("sqlite:///other.db")
+    version = client.get_model_version_by_alias("koelectra-nsmc", CANDIDATE)
+    assert version.tags[DIGEST_TAG] == Bundle.open(artifacts.BUNDLE).manifest.digest
+    assert version.run_id
+    assert len(client.get_metric_history(version.run_id, "train/loss")) > 5
+    assert len(client.get_metric_history(version.run_id, "epoch/dev_accuracy")) == 10
+    assert client.get_run(version.run_id).info.status == "FINISHED"
+    register.main()
+    assert int(client.get_model_version_by_alias("koelectra-nsmc", CANDIDATE).version) == int(version.version)
 
 
 def test_the_decision_and_its_reasons_are_written_down(reproduced: Workspace) -> None:

@@ -25,8 +25,8 @@ def test_from_files_to_splits(workspace: Path, capsys: pytest.CaptureFixture[str
     assert report["train"]["rows"] == report["train"]["distinct_texts"] == 500
     assert report["overlap"]["rows"] == 0
     assert report["dropped_empty"] == {"train": 0, "test": 0}
-    assert report["splits"]["dev"] == {"rows": 50, "positive": 25}
     train, dev, test = (splits.read_split(name) for name in ("train", "dev", "test"))
+    assert report["splits"]["dev"] == {"rows": 50, "positive": 25, "sha256": splits.rows_digest(dev)}
     assert not set(train["text"]) & set(dev["text"])
     assert all(text == clean(text) for text in test["text"])
     assert splits.rows_digest(test) != splits.rows_digest(dev)
