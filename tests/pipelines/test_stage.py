@@ -11,7 +11,8 @@ from data.files import replacing, writing
 CODE = """
 from pipelines import stage
 from pipelines.errors import SourceError
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts a background job may have it ignored
 def main():
     print("ready", flush=True)
     if sys.argv[1] == "expected": raise SourceError("the source is gone")
