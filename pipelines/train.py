@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,9 @@ class Progress:
     def __init__(self, registry: Registry, run_id: str, total_epochs: int) -> None:
         self._registry, self._run_id, self._total_epochs = registry, run_id, total_epochs
         self._bar: tqdm[Any] = tqdm(desc=f"epoch 1/{total_epochs}", unit="step", mininterval=1.0)
-        self.steps: list[StepReport] = []
 
     def on_step(self, report: StepReport) -> None:
         """Move the bar and add a point to the curves."""
-        self.steps.append(report)
         self._bar.total = report.total_steps
         self._bar.update(report.step - self._bar.n)
         self._bar.set_postfix(loss=f"{report.loss:.4f}", reviews_per_s=f"{report.reviews_per_s:.0f}")
@@ -41,7 +41,9 @@ class Progress:
         self._registry.log_metrics(self._run_id, points, report.step)
 
     def on_epoch(self, report: EpochReport) -> None:
-        """Say how the epoch went and add a point to the curves."""
+        """Say how the epoch went and add a point to the curves; one that was done before costs no time now."""
+        if report.step > self._bar.n:
+            self._bar.initial = self._bar.n = report.step
         self._bar.write(
             f"epoch {report.epoch}/{self._total_epochs}: train loss {report.train_loss:.4f}, "
             f"dev loss {report.dev_loss:.4f}, dev accuracy {report.dev_accuracy:.4f}"
@@ -99,19 +101,27 @@ def main() -> None:
     }
     checkpoint = _checkpoint(params)
     started = time.monotonic()
-    arguments = {"pad_id": encoder.pad_id, "checkpoint": checkpoint}
+    learn = partial(
+        train,
+        model,
+        encoded["train"],
+        encoded["dev"],
+        params.train,
+        pad_id=encoder.pad_id,
+        checkpoint=checkpoint,
+    )
     if not is_main:
-        train(model, encoded["train"], encoded["dev"], params.train, listener=Silent(), **arguments)  # type: ignore[arg-type]
+        learn(listener=Silent())
         return
     registry = Registry(params.register_)
     run_id = _open_run(registry, params, checkpoint)
     progress = Progress(registry, run_id, params.train.epochs)
     with registry.finishing(run_id):
-        outcome = train(model, encoded["train"], encoded["dev"], params.train, listener=progress, **arguments)  # type: ignore[arg-type]
+        outcome = learn(listener=progress)
         progress.close()
         with replacing(artifacts.MODEL) as folder:
             models.save(model, tokenizer_json, folder)
-        curves.write(map(asdict, progress.steps), map(asdict, outcome.epochs))
+        curves.write(map(asdict, outcome.steps), map(asdict, outcome.epochs))
         report = {
             "best_epoch": outcome.best.epoch,
             "train_loss": outcome.best.train_loss,
@@ -121,6 +131,7 @@ def main() -> None:
         }
         artifacts.write_json(artifacts.TRAIN_REPORT, report)
         artifacts.write_json(artifacts.RUN, {"run_id": run_id})
+    shutil.rmtree(checkpoint, ignore_errors=True)
     checkpoint.with_suffix(".run.json").unlink(missing_ok=True)
     print(f"best epoch {outcome.best.epoch}: dev accuracy {outcome.best.dev_accuracy:.4f}; MLflow run {run_id}")
 

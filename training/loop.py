@@ -4,8 +4,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -67,10 +67,20 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What training came to: the epochs in order, and the one whose weights the model now holds."""
+    """What training came to: all reports in order, and the epoch whose weights the model now holds."""
 
+    steps: tuple[StepReport, ...]
     epochs: tuple[EpochReport, ...]
     best: EpochReport
+
+
+@dataclass(slots=True)
+class _History:
+    """What has been reported so far, over interruptions, and the weights of the best epoch."""
+
+    steps: list[StepReport] = field(default_factory=list)
+    epochs: list[EpochReport] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 def train(
@@ -86,8 +96,9 @@ def train(
 ) -> Outcome:
     """Fine-tune ``model`` in place and leave in it the weights of the epoch with the best dev accuracy.
 
-    The state after each epoch is kept in ``checkpoint`` and taken up from there by the next call; the folder has to
-    be one for this model, data and configuration only, and is removed at the end. Raises LossDiverged.
+    The state after each epoch is kept in ``checkpoint`` and taken up from there by the next call. The folder has to
+    be one for this model, data and configuration only; whoever has put the outcome away removes it. Raises
+    LossDiverged.
     """
     set_seed(config.seed)
     accelerator = Accelerator(mixed_precision=_mixed_precision(config, cpu), cpu=cpu)
@@ -106,28 +117,31 @@ def train(
     )
     wrapped, optimizer, loader, scheduler = accelerator.prepare(model, optimizer, loader, scheduler)
 
-    epochs, best_weights = _resume(accelerator, checkpoint)
-    for done in epochs:
+    history = _resume(accelerator, checkpoint)
+    for done in history.epochs:
         if accelerator.is_main_process:
             listener.on_epoch(done)
-    for epoch in range(len(epochs), config.epochs):
+    for epoch in range(len(history.epochs), config.epochs):
         loader.set_epoch(epoch)  # type: ignore[attr-defined]  # accelerate hands it on to the batches
         wrapped.train()
-        train_loss = _epoch(accelerator, wrapped, loader, optimizer, scheduler, config, epoch, total_steps, listener)
+        train_loss = 0.0
+        for step in _epoch(accelerator, wrapped, loader, optimizer, scheduler, config, epoch, total_steps):
+            reported = history.steps[-1].step if history.steps else 0
+            train_loss += step.loss * (step.step - reported) / len(loader)
+            history.steps.append(step)
+            if accelerator.is_main_process:
+                listener.on_step(step)
         dev = predict.logits(accelerator.unwrap_model(wrapped), dev_split.rows, pad_id)
-        report = EpochReport(
-            epoch + 1, (epoch + 1) * len(loader), train_loss, *_judge(dev, np.asarray(dev_split.labels))
-        )
-        epochs.append(report)
-        if report == _best(epochs):
-            best_weights = _weights(accelerator.unwrap_model(wrapped))
+        dev_loss, dev_accuracy = _judge(dev, np.asarray(dev_split.labels))
+        report = EpochReport(epoch + 1, (epoch + 1) * len(loader), train_loss, dev_loss, dev_accuracy)
+        history.epochs.append(report)
+        if report == _best(history.epochs):
+            history.best_weights = _weights(accelerator.unwrap_model(wrapped))
         if accelerator.is_main_process:
             listener.on_epoch(report)
-        _save(accelerator, checkpoint, epochs, best_weights)
-    model.load_state_dict(best_weights)
-    if accelerator.is_main_process:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    return Outcome(tuple(epochs), _best(epochs))
+        _save(accelerator, checkpoint, history)
+    model.load_state_dict(history.best_weights)
+    return Outcome(tuple(history.steps), tuple(history.epochs), _best(history.epochs))
 
 
 def resolve_precision(config: Training, cpu: bool = False) -> str:
@@ -155,11 +169,10 @@ def _epoch(
     config: Training,
     epoch: int,
     total_steps: int,
-    listener: Listener,
-) -> float:
-    """Run one epoch and return the mean training loss."""
-    window_loss, window_steps, window_reviews = torch.zeros((), device=accelerator.device), 0, 0
-    loss_sum, window_start = 0.0, time.monotonic()
+) -> Iterator[StepReport]:
+    """Run one epoch, reporting every ``log_every_steps`` steps and after the last one."""
+    loss_sum, steps, reviews = torch.zeros((), device=accelerator.device), 0, 0
+    started = time.monotonic()
     for number, batch in enumerate(loader, start=1):
         loss = model(**batch).loss
         accelerator.backward(loss)
@@ -167,24 +180,20 @@ def _epoch(
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        window_loss += loss.detach()
-        window_steps += 1
-        window_reviews += len(batch["labels"]) * accelerator.num_processes
-        if window_steps == config.log_every_steps or number == len(loader):
-            mean = float(window_loss) / window_steps
-            step = epoch * len(loader) + number
+        loss_sum += loss.detach()
+        steps += 1
+        reviews += len(batch["labels"]) * accelerator.num_processes
+        if steps == config.log_every_steps or number == len(loader):
+            mean, step = float(loss_sum) / steps, epoch * len(loader) + number
             if not math.isfinite(mean):
                 raise LossDiverged(
                     f"loss is {mean} at step {step} of {total_steps}; lower train.learning_rate "
                     f"(now {config.learning_rate}) or train.clip_norm (now {config.clip_norm})"
                 )
-            loss_sum += mean * window_steps
-            if accelerator.is_main_process:
-                rate = window_reviews / (time.monotonic() - window_start)
-                listener.on_step(StepReport(step, total_steps, mean, float(scheduler.get_last_lr()[0]), rate))
-            window_loss.zero_()
-            window_steps, window_reviews, window_start = 0, 0, time.monotonic()
-    return loss_sum / len(loader)
+            rate = reviews / (time.monotonic() - started)
+            yield StepReport(step, total_steps, mean, float(scheduler.get_last_lr()[0]), rate)
+            loss_sum.zero_()
+            steps, reviews, started = 0, 0, time.monotonic()
 
 
 def _optimizer(model: PreTrainedModel, config: Training) -> torch.optim.AdamW:
@@ -209,10 +218,10 @@ def _weights(model: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
-_EPOCHS_FILE, _BEST_FILE = "epochs.json", "best.safetensors"
+_REPORTS_FILE, _BEST_FILE = "reports.json", "best.safetensors"
 
 
-def _save(accelerator: Accelerator, folder: Path, epochs: Sequence[EpochReport], best: dict[str, Tensor]) -> None:
+def _save(accelerator: Accelerator, folder: Path, history: _History) -> None:
     """Replace the checkpoint in one rename, so that there is always a whole one."""
     fresh, old = folder.with_suffix(".new"), folder.with_suffix(".old")
     if accelerator.is_main_process:
@@ -221,8 +230,9 @@ def _save(accelerator: Accelerator, folder: Path, epochs: Sequence[EpochReport],
     accelerator.wait_for_everyone()
     accelerator.save_state(str(fresh))
     if accelerator.is_main_process:
-        save_file(best, fresh / _BEST_FILE)
-        (fresh / _EPOCHS_FILE).write_text(json.dumps([asdict(report) for report in epochs]))
+        save_file(history.best_weights, fresh / _BEST_FILE)
+        reports = {name: [asdict(report) for report in getattr(history, name)] for name in ("steps", "epochs")}
+        (fresh / _REPORTS_FILE).write_text(json.dumps(reports))
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.replace(old)
@@ -231,14 +241,18 @@ def _save(accelerator: Accelerator, folder: Path, epochs: Sequence[EpochReport],
     accelerator.wait_for_everyone()
 
 
-def _resume(accelerator: Accelerator, folder: Path) -> tuple[list[EpochReport], dict[str, Tensor]]:
-    """The epochs done before, if any, with model, optimizer, scheduler and random state restored."""
+def _resume(accelerator: Accelerator, folder: Path) -> _History:
+    """What was done before, if anything, with model, optimizer, scheduler and random state restored."""
     old = folder.with_suffix(".old")
     if accelerator.is_main_process and old.exists() and not folder.exists():
         old.replace(folder)  # the last save was cut off between its two renames
     accelerator.wait_for_everyone()
     if not folder.exists():
-        return [], {}
+        return _History()
     accelerator.load_state(str(folder))
-    epochs = [EpochReport(**report) for report in json.loads((folder / _EPOCHS_FILE).read_text())]
-    return epochs, load_file(folder / _BEST_FILE)
+    reports = json.loads((folder / _REPORTS_FILE).read_text())
+    return _History(
+        steps=[StepReport(**report) for report in reports["steps"]],
+        epochs=[EpochReport(**report) for report in reports["epochs"]],
+        best_weights=load_file(folder / _BEST_FILE),
+    )

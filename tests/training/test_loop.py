@@ -72,7 +72,7 @@ def digest(model: PreTrainedModel) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
-def test_it_learns_reports_and_leaves_no_checkpoint(tmp_path: Path) -> None:
+def test_it_learns_and_reports(tmp_path: Path) -> None:
     recorder = Recorder()
     _, outcome = run(tmp_path, listener=recorder)
     assert outcome.best.dev_accuracy > 0.9
@@ -80,7 +80,8 @@ def test_it_learns_reports_and_leaves_no_checkpoint(tmp_path: Path) -> None:
     assert recorder.steps[-1].step == recorder.steps[-1].total_steps == 3 * 13
     assert recorder.steps[-1].learning_rate == pytest.approx(0.0, abs=1e-9)
     assert recorder.steps[-1].loss < recorder.steps[0].loss
-    assert not list(tmp_path.iterdir())
+    assert outcome.steps == tuple(recorder.steps)
+    assert outcome.epochs == tuple(recorder.epochs)
 
 
 def test_the_model_holds_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
@@ -101,10 +102,20 @@ def test_an_interrupted_run_goes_on_after_its_last_epoch_to_the_same_weights(tmp
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", listener=Recorder(stop_after_epoch=0))
     recorder = Recorder()
-    model, _ = run(tmp_path / "cut", listener=recorder)
+    model, outcome = run(tmp_path / "cut", listener=recorder)
     assert digest(model) == whole
+    assert [step.step for step in outcome.steps][:3] == [2, 4, 6], "the reports of the first epoch are kept"
     assert [epoch.epoch for epoch in recorder.epochs] == [1, 2, 3]
     assert recorder.steps[0].step > 13, "the first epoch is not repeated"
+
+
+def test_a_finished_run_whose_outcome_was_lost_is_not_trained_again(tmp_path: Path) -> None:
+    first, _ = run(tmp_path)
+    recorder = Recorder()
+    again, outcome = run(tmp_path, listener=recorder)
+    assert digest(again) == digest(first)
+    assert not recorder.steps
+    assert len(outcome.epochs) == CONFIG.epochs
 
 
 def test_a_checkpoint_cut_off_between_its_renames_is_found(tmp_path: Path) -> None:
