@@ -1,5 +1,6 @@
 """The gate: the candidate becomes champion only if it deserves to, and why is written down."""
 
+import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 from pipelines import artifacts, stage
 from pipelines.errors import RegistryError
 from pipelines.params import Choose, Params
-from pipelines.registry import BUNDLE_PATH, EVALUATION_PATH, Registry, Version
+from pipelines.registry import BUNDLE, DECISION_TAG, EVALUATION, Registry, Version
 from pipelines.splits import read_split
 from serving.model import Model
 from training.metrics import mcnemar
@@ -69,9 +70,9 @@ def champion_predictions(registry: Registry, champion: Version, test_rows: str) 
     with tempfile.TemporaryDirectory(prefix="champion-") as name:
         folder = Path(name)
         if champion.test_rows == test_rows:
-            recorded = registry.download(champion, f"{EVALUATION_PATH}/{artifacts.PREDICTIONS.name}", folder)
+            recorded = registry.download(champion, EVALUATION, folder) / artifacts.PREDICTIONS.name
             return _classes(pd.read_parquet(recorded))[1]
-        model = Model.load(registry.download(champion, BUNDLE_PATH, folder), tag=str(champion.number))
+        model = Model.load(registry.download(champion, BUNDLE, folder), tag=str(champion.number))
         texts = read_split("test")["text"][:]
         return (model.positive(model.bundle.encoder.encode(texts, truncate=True)) >= 0.5).astype(int)
 
@@ -79,6 +80,19 @@ def champion_predictions(registry: Registry, champion: Version, test_rows: str) 
 def _classes(predictions: pd.DataFrame) -> tuple[IntArray, IntArray]:
     test = predictions[predictions["split"] == "test"]
     return test["label"].to_numpy(), (test["positive"] >= 0.5).astype(int).to_numpy()
+
+
+def _record(decision: Decision, params: Params, candidate: Version, champion: Version | None) -> dict[str, Any]:
+    """The decision as it is kept, beside the file in the candidate's tags."""
+    live = candidate if decision.promoted else champion
+    return {
+        **asdict(decision),
+        "model": params.register_.model,
+        "candidate": candidate.number,
+        "champion_before": champion.number if champion else None,
+        "champion": live.number if live else None,
+        "champion_digest": live.digest if live else None,
+    }
 
 
 def main() -> None:
@@ -97,28 +111,28 @@ def main() -> None:
     labels, predicted = _classes(pd.read_parquet(artifacts.PREDICTIONS))
     champion = registry.champion()
     if champion is not None and champion.digest == candidate.digest:
-        decision = Decision(True, ("the candidate is the champion already",), {})
-    else:
-        theirs = None if champion is None else champion_predictions(registry, champion, test_rows)
-        decision = decide(labels, predicted, theirs, float(evaluation["majority_accuracy"]), params.choose)
-    if decision.promoted:
-        registry.promote(candidate)
+        # the stage runs again after its promotion: what was decided then still stands
+        record = json.loads(champion.decision or "{}")
+        if record.get("champion") != champion.number:
+            record = _record(Decision(True, ("it was made champion by hand",), {}), params, candidate, champion)
+        artifacts.write_json(artifacts.DECISION, record)
+        print(f"version {champion.number} is the champion already")
+        return
+    theirs = None if champion is None else champion_predictions(registry, champion, test_rows)
+    decision = decide(labels, predicted, theirs, float(evaluation["majority_accuracy"]), params.choose)
+    record = _record(decision, params, candidate, champion)
     reasons = "; ".join(decision.reasons)
     registry.tag_version(
-        candidate, {"gate": "passed" if decision.promoted else "refused", "gate_reasons": reasons[:4000]}
-    )
-    live = candidate if decision.promoted else champion
-    artifacts.write_json(
-        artifacts.DECISION,
+        candidate,
         {
-            **asdict(decision),
-            "model": params.register_.model,
-            "candidate": candidate.number,
-            "champion_before": champion.number if champion else None,
-            "champion": live.number if live else None,
-            "champion_digest": live.digest if live else None,
+            "gate": "passed" if decision.promoted else "refused",
+            "gate_reasons": reasons,
+            DECISION_TAG: json.dumps(record, ensure_ascii=False),
         },
     )
+    if decision.promoted:
+        registry.promote(candidate)
+    artifacts.write_json(artifacts.DECISION, record)
     print(f"version {candidate.number} {'is champion' if decision.promoted else 'was refused'}: {reasons}")
 
 

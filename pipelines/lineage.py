@@ -11,7 +11,10 @@ _CONTEXTS = {"train": "training", "dev": "validation", "test": "test"}
 
 @dataclass(frozen=True, slots=True)
 class DatasetUse:
-    """A split that a run used, by its digest: ``context`` says for what, ``source`` where the raw reviews were had."""
+    """A split that a run used, by its digest.
+
+    ``context`` says for what, ``source`` where the raw reviews are published.
+    """
 
     name: str
     sha256: str

@@ -14,7 +14,7 @@ from data.bundle import Bundle
 from pipelines import artifacts, stage
 from pipelines.errors import PackagingError, RegistryError
 from pipelines.params import Params
-from pipelines.registry import BUNDLE_PATH, Registry, Version
+from pipelines.registry import BUNDLE, Registry, Version
 
 BENTOFILE = Path("bentofile.yaml")
 
@@ -31,7 +31,7 @@ def store_model(registry: Registry, model: str, version: Version) -> str:
         stored = bentoml.models.get(tag)
     except NotFound:
         with tempfile.TemporaryDirectory(prefix="package-") as folder:
-            bundle = Bundle.open(registry.download(version, BUNDLE_PATH, Path(folder)))
+            bundle = Bundle.open(registry.download(version, BUNDLE, Path(folder)))
             _check_digest(bundle, version, f"version {version.number} in MLflow")
             labels = {"profile": bundle.manifest.lineage.get("profile", "")}
             metadata = {

@@ -8,23 +8,22 @@ from data.bundle import Bundle
 from pipelines import artifacts, curves, stage
 from pipelines.lineage import datasets_used, git_commit
 from pipelines.params import Params
-from pipelines.registry import DIGEST_TAG, EVALUATION_PATH, REPORTS_PATH, ROWS_TAG, Registry
+from pipelines.registry import DIGEST_TAG, EVALUATION, REPORTS, ROWS_TAG, Registry, place
 
 LOCK_FILE = Path("dvc.lock")
 
 
-def _run(registry: Registry, params: Params, run_id: str) -> str:
-    """The run that trained the bundle; where this store does not know it, one that is made from its records.
+def _run(registry: Registry, params: Params, digest: str) -> tuple[str, bool]:
+    """The run that the bundle belongs to, and whether it has to be made whole from the records.
 
-    That happens after DVC restored the training from its cache, or with another MLflow store.
+    That is so after DVC restored the training from its cache, or with a store that never saw it.
     """
-    if registry.has_run(run_id):
-        return run_id
+    version = registry.version_by_digest(digest)
+    for run_id in (str(artifacts.read_json(artifacts.RUN)["run_id"]), version.run_id if version else ""):
+        if run_id and registry.has_run(run_id):
+            return run_id, False
     settings = params.model_dump(mode="json", by_alias=True)
-    made = registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
-    for step, points in curves.recorded():
-        registry.log_metrics(made, points, step)
-    return made
+    return registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit()), True
 
 
 def _flat_metrics(evaluation: dict[str, Any], export: dict[str, Any]) -> dict[str, float]:
@@ -40,7 +39,8 @@ def main() -> None:
     bundle = Bundle.open(artifacts.BUNDLE)
     evaluation, export = artifacts.read_json(artifacts.EVALUATION_REPORT), artifacts.read_json(artifacts.EXPORT_REPORT)
     registry = Registry(params.register_)
-    run_id = _run(registry, params, str(artifacts.read_json(artifacts.RUN)["run_id"]))
+    digest = bundle.manifest.digest
+    run_id, made = _run(registry, params, digest)
     tags = {
         "profile": params.profile,
         "git_commit": git_commit(),
@@ -49,11 +49,13 @@ def main() -> None:
         "test_accuracy": f"{bundle.manifest.metrics['test_accuracy']:.4f}",
     }
     with registry.finishing(run_id):
+        for step, points in curves.recorded() if made else ():
+            registry.log_metrics(run_id, points, step)
         registry.log_metrics(run_id, _flat_metrics(evaluation, export))
-        registry.tag_run(run_id, {DIGEST_TAG: bundle.manifest.digest, **tags})
-        registry.attach(run_id, artifacts.PREDICTIONS, EVALUATION_PATH)
-        registry.attach(run_id, artifacts.REPORTS, REPORTS_PATH)
-        registry.attach(run_id, artifacts.PLOTS, REPORTS_PATH)
+        registry.tag_run(run_id, {DIGEST_TAG: digest, **tags})
+        registry.attach(run_id, artifacts.PREDICTIONS, place(EVALUATION, digest))
+        for folder in (artifacts.REPORTS, artifacts.PLOTS):
+            registry.attach(run_id, folder, place(REPORTS, digest))
         version = registry.register(run_id, bundle, tags)
     artifacts.write_json(
         artifacts.REGISTRATION,

@@ -28,8 +28,8 @@ from pipelines.params import Register
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 STORE = Path("mlruns")
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-BUNDLE_PATH, EVALUATION_PATH, REPORTS_PATH = "bundle", "evaluation", "reports"
-DIGEST_TAG, ROWS_TAG = "bundle_digest", "test_rows_sha256"
+BUNDLE, EVALUATION, REPORTS = "bundle", "evaluation", "reports"
+DIGEST_TAG, ROWS_TAG, DECISION_TAG = "bundle_digest", "test_rows_sha256", "gate_decision"
 _PARAM_LIMIT = 6000
 _BATCH_LIMIT = 100
 
@@ -42,6 +42,8 @@ class Version:
     digest: str
     run_id: str
     test_rows: str
+    decision: str = ""
+    """What the gate decided when the version became champion, as JSON."""
 
     @classmethod
     def of(cls, version: ModelVersion) -> Self:
@@ -51,7 +53,13 @@ class Version:
             digest=version.tags.get(DIGEST_TAG, ""),
             run_id=version.run_id or "",
             test_rows=version.tags.get(ROWS_TAG, ""),
+            decision=version.tags.get(DECISION_TAG, ""),
         )
+
+
+def place(kind: str, digest: str) -> str:
+    """Where a run keeps what belongs to one bundle: one training may be exported more than once."""
+    return f"{kind}/{digest[:16]}"
 
 
 class Registry:
@@ -122,23 +130,23 @@ class Registry:
         """Set tags, replacing those of the same name."""
         self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def attach(self, run_id: str, path: Path, place: str) -> None:
-        """Upload a file, or what is in a folder, under ``place`` of the run's artifacts."""
+    def attach(self, run_id: str, path: Path, where: str) -> None:
+        """Upload a file, or what is in a folder, under ``where`` of the run's artifacts."""
         if path.is_dir():
-            self._client.log_artifacts(run_id, str(path), place)
+            self._client.log_artifacts(run_id, str(path), where)
         else:
-            self._client.log_artifact(run_id, str(path), place)
+            self._client.log_artifact(run_id, str(path), where)
 
     def register(self, run_id: str, bundle: Bundle, tags: Mapping[str, str]) -> Version:
         """The version that holds ``bundle``, made from the run's artifacts unless it exists; it becomes candidate."""
         digest = bundle.manifest.digest
         version = self.version_by_digest(digest)
         if version is None:
-            self.attach(run_id, bundle.folder, BUNDLE_PATH)
+            self.attach(run_id, bundle.folder, place(BUNDLE, digest))
             self._ensure_model()
             created = self._client.create_model_version(
                 self._names.model,
-                source=f"runs:/{run_id}/{BUNDLE_PATH}",
+                source=f"runs:/{run_id}/{place(BUNDLE, digest)}",
                 run_id=run_id,
                 tags={DIGEST_TAG: digest, **tags},
                 description=f"{bundle.manifest.model_name}, bundle {digest[:12]}",
@@ -175,13 +183,13 @@ class Registry:
         for key, value in tags.items():
             self._client.set_model_version_tag(self._names.model, str(version.number), key, value)
 
-    def download(self, version: Version, place: str, folder: Path) -> Path:
-        """Copy ``place`` of the version's run into ``folder`` and return where it lies."""
+    def download(self, version: Version, kind: str, folder: Path) -> Path:
+        """Copy what the version's run keeps of a kind (``BUNDLE``, …) into ``folder`` and return where it lies."""
         try:
-            return Path(self._client.download_artifacts(version.run_id, place, str(folder)))
+            return Path(self._client.download_artifacts(version.run_id, place(kind, version.digest), str(folder)))
         except (MlflowException, OSError) as error:
             raise RegistryError(
-                f"version {version.number} of {self._names.model} has no artifact {place!r} in {redacted(self.uri)}: "
+                f"version {version.number} of {self._names.model} has no {kind} in {redacted(self.uri)}: "
                 f"{type(error).__name__}"
             ) from error
 

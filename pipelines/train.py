@@ -12,6 +12,7 @@ from typing import Any
 from accelerate import PartialState
 from tqdm import tqdm
 
+import training
 from data.encode import Encoder
 from data.files import replacing, sha256
 from pipelines import artifacts, curves, stage
@@ -23,6 +24,7 @@ from training import model as models
 from training.loop import EpochReport, Split, StepReport, resolve_precision, train
 
 CHECKPOINTS = artifacts.CACHE / "checkpoints"
+CODE = Path(training.__file__).parent
 
 
 class Progress:
@@ -67,9 +69,11 @@ class Silent:
 
 
 def _checkpoint(params: Params) -> Path:
-    """A folder of its own for each combination of settings and data, so that nothing else is ever resumed."""
+    """A folder of its own for each combination of settings, data, code and hardware that decides the weights."""
     settings = params.model_dump(mode="json", include={"backbone", "train", "encode"})
     settings["data"] = [sha256(artifacts.PREPARED / f"{name}.parquet") for name in ("train", "dev")]
+    settings["code"] = [sha256(path) for path in sorted(CODE.glob("*.py"))]
+    settings["hardware"] = [resolve_precision(params.train), PartialState().num_processes]
     return CHECKPOINTS / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,9 +1,10 @@
 """The routes of the REST contract, as a FastAPI application that BentoML mounts."""
 
 import asyncio
+import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from data.errors import TextError
 from serving import problems, schema
+from serving.boundary import RequestBoundary
 from serving.errors import DeadlineExceeded, ModelUnavailable, RequestInvalid
 from serving.problems import InputProblem
-from serving.request_id import RequestIdMiddleware
 from serving.sentiment import Answer, Sentiment
 from serving.settings import Settings
 
@@ -35,6 +36,9 @@ class Utf8JsonResponse(JSONResponse):
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
+Route = Callable[[Request], Awaitable[Utf8JsonResponse]]
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application. ``app.state.sentiment`` is None until the service has loaded its model."""
     app = FastAPI(
@@ -47,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.sentiment = None
     app.state.settings = settings
-    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(RequestBoundary)
     app.include_router(_routes())
     problems.install(app)
     return app
@@ -73,13 +77,14 @@ def _routes() -> APIRouter:
         responses=errors,  # type: ignore[arg-type]
         openapi_extra=_body_of(schema.AnalyzeRequest),
     )
+    @_within_deadline
     async def analyze(request: Request) -> Utf8JsonResponse:
         """Judge one review."""
         started = time.perf_counter()
         body = await _parsed(request, schema.AnalyzeRequest)
         service = _sentiment(request)
         try:
-            (answer,) = await _within_deadline(request, service, [body.text], truncate=body.truncate)
+            (answer,) = await service.analyze([body.text], truncate=body.truncate)
         except TextError as error:
             raise InputProblem.of(error, "text") from error
         result = _result(body.text, answer, probabilities=body.return_probabilities)
@@ -92,6 +97,7 @@ def _routes() -> APIRouter:
         responses=errors,  # type: ignore[arg-type]
         openapi_extra=_body_of(schema.BatchRequest),
     )
+    @_within_deadline
     async def batch(request: Request) -> Utf8JsonResponse:
         """Judge several reviews; the results are in the order of the request."""
         started = time.perf_counter()
@@ -101,7 +107,7 @@ def _routes() -> APIRouter:
             raise RequestInvalid(f"texts holds {len(body.texts)} reviews; at most {limit} are allowed", "texts")
         service = _sentiment(request)
         try:
-            answers = await _within_deadline(request, service, body.texts, truncate=body.truncate)
+            answers = await service.analyze(body.texts, truncate=body.truncate)
         except TextError as error:
             raise InputProblem.of(error, f"texts[{error.index}]") from error
         results = [
@@ -168,15 +174,19 @@ def _sentiment(request: Request) -> Sentiment:
     return service
 
 
-async def _within_deadline(
-    request: Request, service: Sentiment, texts: Sequence[str], *, truncate: bool
-) -> list[Answer]:
-    limit_s = request.app.state.settings.timeout_s
-    try:
-        async with asyncio.timeout(limit_s):
-            return await service.analyze(texts, truncate=truncate)
-    except TimeoutError as error:
-        raise DeadlineExceeded(f"no answer within {limit_s} s") from error
+def _within_deadline(route: Route) -> Route:
+    """``route``, given up at the deadline, which counts from before the body is read."""
+
+    @functools.wraps(route)
+    async def bounded(request: Request) -> Utf8JsonResponse:
+        limit_s: float = request.app.state.settings.timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await route(request)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {limit_s} s") from error
+
+    return bounded
 
 
 def _result(text: str, answer: Answer, *, probabilities: bool) -> dict[str, Any]:
@@ -220,8 +230,10 @@ async def _parsed(request: Request, model: type[Body]) -> Body:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        if first["type"] == "extra_forbidden":  # its name is the caller's, and may be a review
+            raise RequestInvalid(f"unknown field; allowed are {', '.join(model.model_fields)}") from error
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        raise RequestInvalid(f"{field or 'body'}: {first['msg']}", field[:100] or None) from error
+        raise RequestInvalid(f"{field or 'body'}: {first['msg']}", field or None) from error
 
 
 async def _read(request: Request) -> bytes:

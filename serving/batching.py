@@ -43,21 +43,26 @@ class BatchingService(Service[Any]):
 class SharedBatcher:
     """Sends rows through the dispatcher of a running service; see ``serving.sentiment.Batcher``."""
 
-    def __init__(self, factory: ServiceAppFactory, max_queue_rows: int) -> None:
+    def __init__(self, factory: ServiceAppFactory, *, max_batch_size: int, max_queue_rows: int) -> None:
         self._factory = factory
+        self._max_batch_size = max_batch_size
         self._max_queue_rows = max_queue_rows
         self._waiting_rows = 0
 
     async def positive(self, rows: list[list[int]]) -> list[float]:
         """P(positive) of each row, in order, from whatever batches the dispatcher makes of them.
 
-        Raises Overloaded at once where the queue has no room, or when a row waited too long in it.
+        Raises Overloaded at once where the queue has no room, or when a row waited too long in it. Many rows are sent
+        a batch at a time: the dispatcher would count the time that the first of them take as waiting of the last, and
+        other callers' rows come in between.
         """
         if self._waiting_rows + len(rows) > self._max_queue_rows:
             raise Overloaded(f"{self._waiting_rows} of {self._max_queue_rows} places in the queue are taken")
         self._waiting_rows += len(rows)
         try:
-            found: list[float] = await self._factory.batch_infer(INFER, (rows,), {})
+            found: list[float] = []
+            for start in range(0, len(rows), self._max_batch_size):
+                found += await self._factory.batch_infer(INFER, (rows[start : start + self._max_batch_size],), {})
         except ServiceUnavailable as error:
             raise Overloaded("the request waited too long in the queue") from error
         finally:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from cachetools import LRUCache
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from data.bundle import Manifest
 
@@ -63,6 +63,7 @@ class RedisCache:
         self._ttl_s = ttl_s
         self._retry_after_s = retry_after_s
         self._open_until = 0.0
+        self._writes_open_until = 0.0
 
     async def get(self, keys: Sequence[str]) -> list[float | None]:
         """See ``SharedCache.get``."""
@@ -76,7 +77,7 @@ class RedisCache:
 
     async def set(self, entries: Mapping[str, float]) -> None:
         """See ``SharedCache.set``."""
-        if not entries or self._is_open():
+        if not entries or self._is_open() or time.monotonic() < self._writes_open_until:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for key, positive in entries.items():
@@ -84,6 +85,9 @@ class RedisCache:
             pipeline.set(key, json.dumps({"positive": positive}), ex=expiry_s)
         try:
             await pipeline.execute()
+        except ResponseError as error:  # read-only, full, or not allowed: it answers, so it may still be read
+            self._writes_open_until = time.monotonic() + self._retry_after_s
+            log.warning("Redis refused a write (%s); none for %.1f s", type(error).__name__, self._retry_after_s)
         except (RedisError, OSError) as error:
             self._failed(error)
 

@@ -4,7 +4,6 @@ A problem never holds a review's text, a stack trace or a path of the server.
 """
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -15,8 +14,6 @@ from starlette.exceptions import HTTPException
 
 from data.errors import EmptyText, InvalidText, TextTooLong
 from serving.errors import DeadlineExceeded, ModelUnavailable, Overloaded, RequestInvalid, ServingError
-
-log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:nsmc-sentiment:problem:"
@@ -103,7 +100,7 @@ def kind_of(error: Exception) -> Kind:
 
 
 def install(app: FastAPI) -> None:
-    """Let ``app`` answer every error with a problem."""
+    """Let ``app`` answer every expected error with a problem; the others are ``serving.boundary``'s."""
 
     async def expected(request: Request, error: Exception) -> ProblemResponse:
         kind = kind_of(error)
@@ -116,15 +113,5 @@ def install(app: FastAPI) -> None:
         kind = Kind(f"http-{error.status_code}", error.detail, error.status_code)
         return problem(request, kind, error.detail, headers=error.headers)
 
-    async def unexpected(request: Request, error: Exception) -> ProblemResponse:
-        # the type and place only: a message may quote the review
-        frame = error.__traceback__
-        while frame and frame.tb_next:
-            frame = frame.tb_next
-        place = f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame else "unknown"
-        log.error("request %s failed: %s at %s", request.scope.get("request_id"), type(error).__name__, place)
-        return problem(request, INTERNAL, "the error was logged under this request id")
-
     app.add_exception_handler(ServingError, expected)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unexpected)

@@ -1,11 +1,12 @@
 """The BentoML service: one model, one adaptive batcher, the contract's routes and a native one beside them."""
 
+import asyncio
 import gc
 import logging
 from pathlib import Path
 
 import bentoml
-from bentoml.exceptions import InvalidArgument
+from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from bentoml.models import BentoModel
 from pydantic import BaseModel, Field
 
@@ -13,6 +14,7 @@ from data.errors import TextError
 from serving.api import create_app
 from serving.batching import INFER, BatchingService, SharedBatcher
 from serving.cache import RedisCache, TieredCache
+from serving.errors import ServingError
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
@@ -79,7 +81,11 @@ class SentimentService:
                 timeout_ms=settings.redis_timeout_ms,
                 retry_after_s=settings.redis_retry_after_s,
             )
-        batcher = SharedBatcher(self.bento_service.factory, settings.max_queue_rows)
+        batcher = SharedBatcher(
+            self.bento_service.factory,
+            max_batch_size=settings.max_batch_size,
+            max_queue_rows=settings.max_queue_rows,
+        )
         golden = [list(sample.ids) for sample in self.model.bundle.manifest.golden]
         for call in range(WARM_UP_CALLS):
             await batcher.positive(golden[: 1 + call % len(golden)])
@@ -112,13 +118,18 @@ class SentimentService:
     @bentoml.api(route="/predict")
     async def predict(self, texts: list[str]) -> list[NativeVerdict]:
         """BentoML's own way in, for its clients: verdicts in the order of the texts."""
-        service: Sentiment = app.state.sentiment
+        service: Sentiment | None = app.state.sentiment
+        if service is None:
+            raise ServiceUnavailable("no model is loaded")
         if not 1 <= len(texts) <= settings.max_texts:
             raise InvalidArgument(f"texts holds {len(texts)} reviews; 1 to {settings.max_texts} are allowed")
         try:
-            answers = await service.analyze(texts)
+            async with asyncio.timeout(settings.timeout_s):
+                answers = await service.analyze(texts)
         except TextError as error:
             raise InvalidArgument(f"texts[{error.index}]: {error}") from error
+        except (ServingError, TimeoutError) as error:
+            raise ServiceUnavailable(str(error) or f"no answer within {settings.timeout_s} s") from error
         return [
             NativeVerdict(sentiment=a.verdict.sentiment, score=a.verdict.score, positive=a.verdict.positive)
             for a in answers

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     """Rows that the model is given at once."""
     max_latency_ms: int = Field(default=5_000, ge=10, le=60_000)
     """A row that would wait longer in the queue is refused."""
-    max_queue_rows: int = Field(default=4_096, ge=1, le=1_000_000)
+    max_queue_rows: int = Field(default=4_096, ge=64, le=1_000_000)
     timeout_s: float = Field(default=10.0, ge=0.1, le=60.0)
     """Deadline of a request."""
 

@@ -1,6 +1,5 @@
 """From reviews to a champion in the stores, by DVC alone."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,8 +10,8 @@ from mlflow.tracking import MlflowClient
 
 from data.bundle import Bundle
 from pipelines import artifacts, register
-from pipelines.registry import CANDIDATE, CHAMPION, DIGEST_TAG
-from tests.e2e.conftest import Workspace
+from pipelines.registry import BUNDLE, CANDIDATE, CHAMPION, DIGEST_TAG, EVALUATION, REPORTS, place
+from tests.e2e.conftest import Workspace, fingerprint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 STAGES = ("fetch", "prepare", "train", "evaluate", "export", "register", "choose", "package")
@@ -83,15 +82,17 @@ def test_the_champion_is_registered_with_its_lineage(reproduced: Workspace, monk
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 5
     assert len(client.get_metric_history(run.info.run_id, "epoch/dev_accuracy")) == 10
     kept = {
-        entry.path
-        for place in ("bundle", "evaluation", "reports")
-        for entry in client.list_artifacts(run.info.run_id, place)
+        entry.path.rpartition("/")[2]
+        for kind in (BUNDLE, EVALUATION, REPORTS)
+        for entry in client.list_artifacts(run.info.run_id, place(kind, bundle.manifest.digest))
     }
     assert {
-        "bundle/model.onnx",
-        "bundle/tokenizer.json",
-        "bundle/bundle.json",
-        "evaluation/predictions.parquet",
+        "model.onnx",
+        "tokenizer.json",
+        "bundle.json",
+        "predictions.parquet",
+        "evaluation.json",
+        "steps.csv",
     } <= kept
     assert bundle.manifest.lineage["mlflow_run_id"] == run.info.run_id
 
@@ -115,6 +116,9 @@ def test_another_store_gets_the_whole_run_from_the_records(
     assert len(client.get_metric_history(version.run_id, "epoch/dev_accuracy")) == 10
     assert client.get_run(version.run_id).info.status == "FINISHED"
     register.main()
+    experiment = client.get_experiment_by_name("nsmc")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 1, "the run that was made is found again"
     assert int(client.get_model_version_by_alias("koelectra-nsmc", CANDIDATE).version) == int(version.version)
 
 
@@ -144,10 +148,13 @@ def test_the_bundle_holds_no_pickle(reproduced: Workspace) -> None:
     assert files == {"bundle.json", "model.onnx", "tokenizer.json"}
 
 
-def test_the_demo_leaves_the_real_run_alone(reproduced: Workspace, root: Path) -> None:
-    lock = root / "dvc.lock"
-    before = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
-    reproduced.dvc("status")
-    after = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
-    assert before == after
+def test_the_demo_leaves_the_real_run_alone(reproduced: Workspace, root: Path, real_run_before: dict[str, str]) -> None:
+    assert fingerprint(root) == real_run_before
     assert reproduced.dvc("root").strip() == "."
+
+
+def test_choosing_again_keeps_what_was_decided(reproduced: Workspace) -> None:
+    path = reproduced.folder / artifacts.DECISION
+    before = path.read_bytes()
+    reproduced.dvc("repro", "--force", "--single-item", "choose")
+    assert path.read_bytes() == before

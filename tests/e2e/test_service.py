@@ -67,6 +67,7 @@ def test_alone_and_in_a_batch_alike(service: str, reviews: list[str]) -> None:
     together = call(f"{service}{PREFIX}/batch", {"texts": reviews[:40]})["data"]["results"]
     for text, expected in zip(reviews[:40], together, strict=True):
         alone = call(f"{service}{PREFIX}/analyze", {"text": text})["data"]
+        assert not alone["cached"]
         assert (alone["sentiment"], alone["score"]) == (expected["sentiment"], expected["score"])
 
 

@@ -22,8 +22,8 @@ class OneBundle(Registry):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def download(self, version: Version, place: str, folder: Path) -> Path:
-        return Path(shutil.copytree(self._folder, folder / place))
+    def download(self, version: Version, kind: str, folder: Path) -> Path:
+        return Path(shutil.copytree(self._folder, folder / kind))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from data.bundle import Bundle
 from pipelines.errors import RegistryError
 from pipelines.lineage import DatasetUse
 from pipelines.params import Register
-from pipelines.registry import BUNDLE_PATH, DIGEST_TAG, ROWS_TAG, Registry, redacted
+from pipelines.registry import BUNDLE, DIGEST_TAG, ROWS_TAG, Registry, redacted
 from tests.models import write_bundle
 
 NAMES = Register(experiment="tests", model="tiny")
@@ -85,9 +85,21 @@ def test_a_bundle_comes_back_as_it_was(registry: Registry, bundle: Bundle, tmp_p
     assert registry.version_by_digest("0" * 64) is None
     folder = tmp_path / "download"
     folder.mkdir()
-    assert Bundle.open(registry.download(version, BUNDLE_PATH, folder)).manifest == bundle.manifest
-    with pytest.raises(RegistryError, match="has no artifact 'nothing'"):
+    assert Bundle.open(registry.download(version, BUNDLE, folder)).manifest == bundle.manifest
+    with pytest.raises(RegistryError, match="has no nothing in"):
         registry.download(version, "nothing", folder)
+
+
+def test_two_bundles_of_one_run_are_kept_apart(
+    registry: Registry, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    run_id = start(registry)
+    versions = [registry.register(run_id, each, {}) for each in (bundle, other)]
+    assert [version.number for version in versions] == [1, 2]
+    for version in versions:
+        folder = tmp_path / str(version.number)
+        folder.mkdir()
+        assert Bundle.open(registry.download(version, BUNDLE, folder)).manifest.digest == version.digest
 
 
 def test_unknown_runs_are_known_to_be_unknown(registry: Registry) -> None:

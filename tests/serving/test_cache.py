@@ -75,6 +75,8 @@ async def test_redis_that_is_read_only_still_answers_reads(cache: RedisCache, re
     async with Redis.from_url(redis_url) as redis:
         await redis.replicaof("127.0.0.1", "1")
         await cache.set({"b": 0.5})
+        await cache.set({"c": 0.75})
+    assert await cache.get(["a", "b"]) == [0.25, None]
 
 
 async def test_redis_is_asked_again_after_a_while(redis_url: str) -> None:

@@ -1,0 +1,71 @@
+"""A training that is stopped in the middle goes on where it was, as the same run, to the same weights."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from data.files import sha256
+from pipelines import artifacts
+from tests.e2e.conftest import Workspace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+WEIGHTS = artifacts.MODEL / "model.safetensors"
+
+
+def start(folder: Path, root: Path) -> subprocess.Popen[bytes]:
+    variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.train"],
+        cwd=folder,
+        env=variables | {"PYTHONPATH": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def stop_after_an_epoch(process: subprocess.Popen[bytes], folder: Path, number: int) -> int:
+    """Send ``number`` once another epoch was put away; returns the exit status."""
+
+    def put_away() -> set[tuple[str, int]]:
+        return {(str(path), path.stat().st_mtime_ns) for path in folder.glob(".cache/checkpoints/*/reports.json")}
+
+    before, deadline = put_away(), time.monotonic() + 120
+    while put_away() == before and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.wait(timeout=60)
+
+
+def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copyfile(reproduced.folder / "params.yaml", tmp_path / "params.yaml")
+    shutil.copytree(reproduced.folder / artifacts.PREPARED, tmp_path / artifacts.PREPARED)
+    monkeypatch.chdir(tmp_path)
+    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+
+    assert stop_after_an_epoch(start(tmp_path, root), tmp_path, signal.SIGTERM) == 143
+    experiment = client.get_experiment_by_name("nsmc")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+
+    assert stop_after_an_epoch(start(tmp_path, root), tmp_path, signal.SIGKILL) == -signal.SIGKILL
+    assert not WEIGHTS.exists(), "nothing half-written stands where the model belongs"
+
+    assert start(tmp_path, root).wait(timeout=120) == 0
+    assert sha256(WEIGHTS) == sha256(reproduced.folder / WEIGHTS)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert {point.step for point in client.get_metric_history(run.info.run_id, "epoch/dev_accuracy")} == {
+        15 * epoch for epoch in range(1, 11)
+    }
+    curves = (artifacts.STEPS_PLOT, artifacts.EPOCHS_PLOT)
+    assert all((tmp_path / curve).read_bytes() == (reproduced.folder / curve).read_bytes() for curve in curves)
+    assert not list(Path(".cache/checkpoints").iterdir())
