@@ -209,9 +209,12 @@ class Registry:
 
 
 def local_uri() -> str:
-    """The embedded store: one SQLite file in the working directory, whose folder is made."""
+    """The embedded store: one SQLite file in the working directory, whose folder is made.
+
+    The path is absolute, because MLflow keeps one store in memory for each address that it was given.
+    """
     STORE.mkdir(exist_ok=True)
-    return f"sqlite:///{STORE / 'mlflow.db'}"
+    return f"sqlite:///{STORE.resolve() / 'mlflow.db'}"
 
 
 def redacted(uri: str) -> str:

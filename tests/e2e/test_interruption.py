@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from data.files import sha256
 from pipelines import artifacts
+from pipelines.registry import local_uri
 from tests.e2e.conftest import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -48,7 +49,7 @@ def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkey
     shutil.copyfile(reproduced.folder / "params.yaml", tmp_path / "params.yaml")
     shutil.copytree(reproduced.folder / artifacts.PREPARED, tmp_path / artifacts.PREPARED)
     monkeypatch.chdir(tmp_path)
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    client = MlflowClient(local_uri())
 
     assert stop_after_an_epoch(start(tmp_path, root), tmp_path, signal.SIGTERM) == 143
     experiment = client.get_experiment_by_name("nsmc")

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from data.bundle import Bundle
 from pipelines import artifacts, register
-from pipelines.registry import BUNDLE, CANDIDATE, CHAMPION, DIGEST_TAG, EVALUATION, REPORTS, place
+from pipelines.registry import BUNDLE, CANDIDATE, CHAMPION, DIGEST_TAG, EVALUATION, REPORTS, local_uri, place
 from tests.e2e.conftest import Workspace, fingerprint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -67,7 +67,7 @@ def test_what_dvc_shows_is_useful(reproduced: Workspace) -> None:
 
 def test_the_champion_is_registered_with_its_lineage(reproduced: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(reproduced.folder)
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    client = MlflowClient(local_uri())
     champion = client.get_model_version_by_alias("koelectra-nsmc", CHAMPION)
     bundle = Bundle.open(artifacts.BUNDLE)
     assert champion.tags[DIGEST_TAG] == bundle.manifest.digest
@@ -106,9 +106,10 @@ def test_another_store_gets_the_whole_run_from_the_records(
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         copy(source, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    store = f"sqlite:///{tmp_path / 'other.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     register.main()
-    client = MlflowClient("sqlite:///other.db")
+    client = MlflowClient(store)
     version = client.get_model_version_by_alias("koelectra-nsmc", CANDIDATE)
     assert version.tags[DIGEST_TAG] == Bundle.open(artifacts.BUNDLE).manifest.digest
     assert version.run_id
