@@ -52,95 +52,116 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.sentiment = None
     app.state.settings = settings
     app.add_middleware(RequestBoundary)
-    app.include_router(_routes())
+    app.include_router(router)
     problems.install(app)
     return app
 
 
-def _routes() -> APIRouter:
-    router = APIRouter(prefix=PREFIX, tags=["sentiment"])
-    errors = {
-        status: {"description": text, "model": schema.Problem, "content": {problems.MEDIA_TYPE: {}}}
-        for status, text in {
-            400: "The body is not JSON",
-            413: "The body is over the byte limit",
-            415: "The media type is not application/json",
-            422: "The request breaks the contract; `field` says where",
-            503: "Overloaded, or no model is loaded; see `Retry-After`",
-            504: "The deadline passed",
-        }.items()
+def _body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The request body for OpenAPI; the routes read it themselves, to tell 400, 413, 415 and 422 apart."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def _within_deadline(route: Route) -> Route:
+    """``route``, given up at the deadline, which counts from before the body is read."""
+
+    @functools.wraps(route)
+    async def bounded(request: Request) -> Utf8JsonResponse:
+        limit_s: float = request.app.state.settings.timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await route(request)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {limit_s} s") from error
+
+    return bounded
+
+
+router = APIRouter(prefix=PREFIX, tags=["sentiment"])
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "model": schema.Problem, "content": {problems.MEDIA_TYPE: {}}}
+    for status, text in {
+        400: "The body is not JSON",
+        413: "The body is over the byte limit",
+        415: "The media type is not application/json",
+        422: "The request breaks the contract; `field` says where",
+        503: "Overloaded, or no model is loaded; see `Retry-After`",
+        504: "The deadline passed",
+    }.items()
+}
+
+
+@router.post(
+    "/analyze",
+    response_model=schema.AnalyzeResponse,
+    responses=_ERRORS,
+    openapi_extra=_body_of(schema.AnalyzeRequest),
+)
+@_within_deadline
+async def analyze(request: Request) -> Utf8JsonResponse:
+    """Judge one review."""
+    started = time.perf_counter()
+    body = await _parsed(request, schema.AnalyzeRequest)
+    service = _sentiment(request)
+    try:
+        (answer,) = await service.analyze([body.text], truncate=body.truncate)
+    except TextError as error:
+        raise InputProblem.of(error, "text") from error
+    result = _result(body.text, answer, probabilities=body.return_probabilities)
+    data = result | {"model_tag": service.model.tag, "processing_time_ms": _elapsed_ms(started)}
+    return Utf8JsonResponse({"status": "success", "data": data})
+
+
+@router.post(
+    "/batch",
+    response_model=schema.BatchResponse,
+    responses=_ERRORS,
+    openapi_extra=_body_of(schema.BatchRequest),
+)
+@_within_deadline
+async def batch(request: Request) -> Utf8JsonResponse:
+    """Judge several reviews; the results are in the order of the request."""
+    started = time.perf_counter()
+    body = await _parsed(request, schema.BatchRequest)
+    limit = request.app.state.settings.max_texts
+    if len(body.texts) > limit:
+        raise RequestInvalid(f"texts holds {len(body.texts)} reviews; at most {limit} are allowed", "texts")
+    service = _sentiment(request)
+    try:
+        answers = await service.analyze(body.texts, truncate=body.truncate)
+    except TextError as error:
+        raise InputProblem.of(error, f"texts[{error.index}]") from error
+    results = [
+        _result(text, answer, probabilities=body.return_probabilities)
+        for text, answer in zip(body.texts, answers, strict=True)
+    ]
+    data = {
+        "results": results,
+        "total_count": len(results),
+        "model_tag": service.model.tag,
+        "processing_time_ms": _elapsed_ms(started),
     }
+    return Utf8JsonResponse({"status": "success", "data": data})
 
-    @router.post(
-        "/analyze",
-        response_model=schema.AnalyzeResponse,
-        responses=errors,  # type: ignore[arg-type]
-        openapi_extra=_body_of(schema.AnalyzeRequest),
-    )
-    @_within_deadline
-    async def analyze(request: Request) -> Utf8JsonResponse:
-        """Judge one review."""
-        started = time.perf_counter()
-        body = await _parsed(request, schema.AnalyzeRequest)
-        service = _sentiment(request)
-        try:
-            (answer,) = await service.analyze([body.text], truncate=body.truncate)
-        except TextError as error:
-            raise InputProblem.of(error, "text") from error
-        result = _result(body.text, answer, probabilities=body.return_probabilities)
-        data = result | {"model_tag": service.model.tag, "processing_time_ms": _elapsed_ms(started)}
-        return Utf8JsonResponse({"status": "success", "data": data})
 
-    @router.post(
-        "/batch",
-        response_model=schema.BatchResponse,
-        responses=errors,  # type: ignore[arg-type]
-        openapi_extra=_body_of(schema.BatchRequest),
-    )
-    @_within_deadline
-    async def batch(request: Request) -> Utf8JsonResponse:
-        """Judge several reviews; the results are in the order of the request."""
-        started = time.perf_counter()
-        body = await _parsed(request, schema.BatchRequest)
-        limit = request.app.state.settings.max_texts
-        if len(body.texts) > limit:
-            raise RequestInvalid(f"texts holds {len(body.texts)} reviews; at most {limit} are allowed", "texts")
-        service = _sentiment(request)
-        try:
-            answers = await service.analyze(body.texts, truncate=body.truncate)
-        except TextError as error:
-            raise InputProblem.of(error, f"texts[{error.index}]") from error
-        results = [
-            _result(text, answer, probabilities=body.return_probabilities)
-            for text, answer in zip(body.texts, answers, strict=True)
-        ]
-        data = {
-            "results": results,
-            "total_count": len(results),
-            "model_tag": service.model.tag,
-            "processing_time_ms": _elapsed_ms(started),
-        }
-        return Utf8JsonResponse({"status": "success", "data": data})
+@router.get("/health", response_model=schema.Health, responses={503: {"model": schema.Health}})
+async def health(request: Request) -> Utf8JsonResponse:
+    """Whether the service can answer, and what it lacks."""
+    service: Sentiment | None = request.app.state.sentiment
+    redis = service is not None and await service.cache.connected()
+    content = {
+        "status": _status(service, redis),
+        "model_loaded": service is not None,
+        "redis_connected": redis,
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return Utf8JsonResponse(content, 200 if service is not None else 503)
 
-    @router.get("/health", response_model=schema.Health, responses={503: {"model": schema.Health}})
-    async def health(request: Request) -> Utf8JsonResponse:
-        """Whether the service can answer, and what it lacks."""
-        service: Sentiment | None = request.app.state.sentiment
-        redis = service is not None and await service.cache.connected()
-        content = {
-            "status": _status(service, redis),
-            "model_loaded": service is not None,
-            "redis_connected": redis,
-            "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        return Utf8JsonResponse(content, 200 if service is not None else 503)
 
-    @router.get("/model-info", response_model=schema.ModelInfo, responses={503: errors[503]})
-    async def model_info(request: Request) -> Utf8JsonResponse:
-        """What model is live."""
-        return Utf8JsonResponse(_model_info(_sentiment(request)))
-
-    return router
+@router.get("/model-info", response_model=schema.ModelInfo, responses={503: _ERRORS[503]})
+async def model_info(request: Request) -> Utf8JsonResponse:
+    """What model is live."""
+    return Utf8JsonResponse(_model_info(_sentiment(request)))
 
 
 def _status(service: Sentiment | None, redis_connected: bool) -> str:
@@ -174,21 +195,6 @@ def _sentiment(request: Request) -> Sentiment:
     return service
 
 
-def _within_deadline(route: Route) -> Route:
-    """``route``, given up at the deadline, which counts from before the body is read."""
-
-    @functools.wraps(route)
-    async def bounded(request: Request) -> Utf8JsonResponse:
-        limit_s: float = request.app.state.settings.timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                return await route(request)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {limit_s} s") from error
-
-    return bounded
-
-
 def _result(text: str, answer: Answer, *, probabilities: bool) -> dict[str, Any]:
     positive = round(answer.verdict.positive, _DIGITS)
     negative = round(1.0 - positive, _DIGITS)
@@ -205,11 +211,6 @@ def _result(text: str, answer: Answer, *, probabilities: bool) -> dict[str, Any]
 
 def _elapsed_ms(started: float) -> float:
     return round((time.perf_counter() - started) * 1_000, 2)
-
-
-def _body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The request body for OpenAPI; the routes read it themselves, to tell 400, 413, 415 and 422 apart."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
 async def _parsed(request: Request, model: type[Body]) -> Body:
