@@ -53,7 +53,16 @@ class RequestBoundary:
                 await response(scope, receive, send_with_id)
 
 
-def _place(error: Exception) -> str:
+def without_message(record: logging.LogRecord) -> bool:
+    """A logging filter that keeps of an exception its type and place; its message may quote a review."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__} at {_place(error)}", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _place(error: BaseException) -> str:
     """Module and line that raised, without the message."""
     frame = error.__traceback__
     while frame and frame.tb_next:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from data.errors import TextError
 from serving.api import create_app
 from serving.batching import INFER, BatchingService, SharedBatcher
+from serving.boundary import without_message
 from serving.cache import RedisCache, TieredCache
 from serving.errors import ServingError
 from serving.model import Model
@@ -20,6 +21,8 @@ from serving.sentiment import Sentiment
 from serving.settings import Settings
 
 log = logging.getLogger("bentoml.serve.sentiment")
+NATIVE_LOGGER = "bentoml._internal.server.http_app"
+"""Where BentoML logs what its native routes refuse, with the message of the exception."""
 
 NAME = "nsmc-sentiment"
 WARM_UP_CALLS = 12
@@ -90,6 +93,7 @@ class SentimentService:
         for call in range(WARM_UP_CALLS):
             await batcher.positive(golden[: 1 + call % len(golden)])
         app.state.sentiment = Sentiment(self.model, batcher, TieredCache(settings.cache_entries, shared))
+        logging.getLogger(NATIVE_LOGGER).addFilter(without_message)
         # what is loaded now lives as long as the process: the collector need not look at it again
         gc.collect()
         gc.freeze()

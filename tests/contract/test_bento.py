@@ -53,7 +53,12 @@ def test_locks_hold_all_that_is_asked_for() -> None:
 def test_the_internals_that_serving_relies_on_are_those_of_the_pinned_version() -> None:
     from _bentoml_impl.server.app import ServiceAppFactory
     from _bentoml_sdk import Service
+    from bentoml._internal.server import http_app
 
+    from serving.service import NATIVE_LOGGER
+
+    assert http_app.logger.name == NATIVE_LOGGER
+    assert "logger.error(" in inspect.getsource(http_app.log_exception)
     assert importlib.metadata.version("bentoml") == PINNED_BENTOML == locked("serve")["bentoml"]
     assert list(inspect.signature(ServiceAppFactory.batch_infer).parameters) == [
         "self",

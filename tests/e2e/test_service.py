@@ -135,6 +135,31 @@ def test_singles_and_batches_share_one_adaptive_batcher(service: str) -> None:
     assert batches_after - batches_before < 300, "requests that wait together run together"
 
 
+# From here on, tests start servers of their own, which wipes the metrics of others on the same BENTOML_HOME.
+
+
+def test_no_log_holds_a_text_whatever_was_wrong_with_it(reproduced: Workspace) -> None:
+    telltale = "비밀스러운리뷰"
+    with serving(reproduced.folder) as base:
+        for path, body in (
+            ("/predict", {"texts": telltale}),
+            ("/predict", {"texts": [telltale, 7]}),
+            ("/predict", {"texts": [f"{telltale} ! ! " * 300]}),
+            ("/predict", {telltale: 1}),
+            (f"{PREFIX}/analyze", {"text": [telltale]}),
+            (f"{PREFIX}/analyze", {telltale: telltale}),
+            (f"{PREFIX}/batch", {"texts": [telltale, "<br>"]}),
+        ):
+            assert status_of(base + path, json.dumps(body, ensure_ascii=False).encode()) in (400, 422)
+        assert status_of(f"{base}{PREFIX}/analyze", json.dumps({"text": telltale}).encode()) == 200
+        with urllib.request.urlopen(f"{base}/metrics", timeout=10) as response:
+            assert telltale not in response.read().decode()
+    log = (reproduced.folder / "serve.log").read_text()
+    assert "Exception on /predict [POST]: ValidationError at " in log
+    assert "비밀" not in log
+    assert json.dumps("비밀").strip('"') not in log
+
+
 def test_redis_keeps_answers_beyond_the_process_and_no_text(
     reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
