@@ -106,9 +106,6 @@ def main() -> None:
             f"no version of {params.register_.model} holds bundle {registration['digest'][:12]}; "
             "register it again: dvc repro --force --single-item register choose package"
         )
-    evaluation = artifacts.read_json(artifacts.EVALUATION_REPORT)
-    test_rows = artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"]
-    labels, predicted = _classes(pd.read_parquet(artifacts.PREDICTIONS))
     champion = registry.champion()
     if champion is not None and champion.digest == candidate.digest:
         # the stage runs again after its promotion: what was decided then still stands
@@ -118,6 +115,9 @@ def main() -> None:
         artifacts.write_json(artifacts.DECISION, record)
         print(f"version {champion.number} is the champion already")
         return
+    evaluation = artifacts.read_json(artifacts.EVALUATION_REPORT)
+    test_rows = artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"]
+    labels, predicted = _classes(pd.read_parquet(artifacts.PREDICTIONS))
     theirs = None if champion is None else champion_predictions(registry, champion, test_rows)
     decision = decide(labels, predicted, theirs, float(evaluation["majority_accuracy"]), params.choose)
     record = _record(decision, params, candidate, champion)

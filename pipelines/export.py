@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from data.bundle import GRAPH_FILE, Bundle, Golden, Manifest
+from data.bundle import GRAPH_FILE, Golden, Manifest
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
 from data.labels import POSITIVE
@@ -77,7 +77,6 @@ def main() -> None:
         manifest.write(folder)
         Model.load(folder, tag="candidate")
         size = sum((folder / name).stat().st_size for name in MANIFEST_FILES)
-    bundle = Bundle.open(artifacts.BUNDLE)
     artifacts.write_json(
         artifacts.EXPORT_REPORT,
         {
@@ -87,7 +86,7 @@ def main() -> None:
             "bundle_bytes": size,
         },
     )
-    print(f"bundle {bundle.manifest.digest[:12]}: {size:,} bytes, largest logit difference {difference:.1e}")
+    print(f"bundle {manifest.digest[:12]}: {size:,} bytes, largest logit difference {difference:.1e}")
 
 
 if __name__ == "__main__":

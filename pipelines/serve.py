@@ -29,16 +29,20 @@ def environment(workspace: Path) -> dict[str, str]:
     return variables
 
 
-def command(workspace: Path, port: int) -> list[str]:
-    """The server's command line. Raises PackagingError where nothing was packaged."""
+def bento_tag(workspace: Path) -> str:
+    """The Bento that was packaged last. Raises PackagingError where none was."""
     try:
-        package = artifacts.read_json(workspace / artifacts.PACKAGE)
+        return str(artifacts.read_json(workspace / artifacts.PACKAGE)["bento_tag"])
     except FileNotFoundError as error:
         raise PackagingError(
             f"nothing was packaged in {workspace.resolve()} yet; run `make repro`, or `make demo` and then "
             "`make serve WORKSPACE=workspaces/demo`"
         ) from error
-    return [sys.executable, "-m", "bentoml", "serve", package["bento_tag"], "--port", str(port)]
+
+
+def command(workspace: Path, port: int) -> list[str]:
+    """The server's command line. Raises PackagingError where nothing was packaged."""
+    return [sys.executable, "-m", "bentoml", "serve", bento_tag(workspace), "--port", str(port)]
 
 
 def main() -> None:
@@ -50,7 +54,7 @@ def main() -> None:
     line = command(arguments.workspace, arguments.port)
     variables = environment(arguments.workspace)
     os.environ.update(variables)
-    tag = line[-3]
+    tag = bento_tag(arguments.workspace)
     try:
         bentoml.bentos.get(tag)
     except NotFound as error:
