@@ -15,7 +15,7 @@ from data.errors import BundleInvalid, SettingError, TextTooLong
 from data.text import CLEANING_VERSION
 
 TOKENIZER_FILE = "tokenizer.json"
-PAD_TOKEN = "[PAD]"  # noqa: S105 - a piece of the vocabulary
+PAD_TOKEN, FIRST_TOKEN, LAST_TOKEN, MASK_TOKEN = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 
 IdArray = npt.NDArray[np.int64]
 
@@ -33,10 +33,7 @@ class Encoder:
             raise BundleInvalid(f"{TOKENIZER_FILE} is not a tokenizer: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        pad_id = self._tokenizer.token_to_id(PAD_TOKEN)
-        if pad_id is None:
-            raise BundleInvalid(f"{TOKENIZER_FILE} has no {PAD_TOKEN} token")
-        self.pad_id: int = pad_id
+        self.pad_id = self.id_of(PAD_TOKEN)
         self.vocab_size: int = self._tokenizer.get_vocab_size()
         self.max_length_tokens = max_length_tokens
         self.fingerprint = preprocessing_fingerprint(tokenizer_json, max_length_tokens)
@@ -49,6 +46,13 @@ class Encoder:
             return cls(file.read_text(encoding="utf-8"), max_length_tokens)
         except FileNotFoundError as error:
             raise BundleInvalid(f"{TOKENIZER_FILE} is missing") from error
+
+    def id_of(self, token: str) -> int:
+        """The id of a special token. Raises BundleInvalid where the tokenizer has none of this name."""
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise BundleInvalid(f"{TOKENIZER_FILE} has no {token} token")
+        return int(found)
 
     def encode(self, texts: Sequence[str], *, truncate: bool = False) -> list[list[int]]:
         """Token ids of each cleaned text, unpadded.

@@ -1,5 +1,6 @@
 """A tiny trained-like model and its bundle, made in a second, for tests that need a real one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,12 +33,13 @@ GOLDEN_TEXTS = [text.strip() for text in TEXTS]
 
 def lively(seed: int) -> tuple[PreTrainedModel, str]:
     """A model with random weights so large that its answers differ between texts, and its tokenizer."""
-    model, tokenizer_json = models.build(BACKBONE, TEXTS, seed)
+    start = models.build(replace(BACKBONE, seed=seed), TEXTS)
+    model = start.model
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(10.0)
-    return model.eval(), tokenizer_json
+    return model.eval(), start.tokenizer_json
 
 
 def write_bundle(folder: Path, *, seed: int = 0, max_length_tokens: int = 512) -> Bundle:

@@ -38,59 +38,103 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """What training starts from: a name on the hub (or a folder), or, with ``architecture``, nothing.
+    """What training starts from: a name on the hub, a folder, or, with ``architecture``, nothing.
 
-    ``name`` is always given: it is what the model is called in the registry and in ``/model-info``.
+    ``name`` is always given: it is what the model is called in the registry and in ``/model-info``. ``sha256`` pins
+    the file of weights. ``seed`` draws what is not pretrained; with ``keep_head`` the head is, too, as it is in a
+    classifier that is trained further.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     name: str
     revision: str = "main"
+    folder: str | None = None
+    sha256: str | None = None
     architecture: Architecture | None = None
     dropout: float = 0.1
+    attention_dropout: float = 0.1
+    keep_head: bool = False
+    seed: int = 42
 
     def __post_init__(self) -> None:
-        _require(bool(self.name.strip()), "backbone.name", self.name, "a hub name, a folder, or a name of your own")
-        _require(0.0 <= self.dropout < 1.0, "backbone.dropout", self.dropout, "at least 0 and below 1")
-
-    @property
-    def from_scratch(self) -> bool:
-        """Whether there are no weights to start from."""
-        return self.architecture is not None
+        _require(bool(self.name.strip()), "backbone.name", self.name, "a hub name, or a name of your own")
+        scratch = self.architecture is not None
+        _require(not (scratch and self.folder), "backbone.folder", self.folder, "null beside backbone.architecture")
+        _require(not (scratch and self.keep_head), "backbone.keep_head", True, "false beside backbone.architecture")
+        for name in ("dropout", "attention_dropout"):
+            _require(
+                0.0 <= getattr(self, name) < 1.0, f"backbone.{name}", getattr(self, name), "at least 0 and below 1"
+            )
+        _require(0 <= self.seed < 2**32, "backbone.seed", self.seed, "in [0, 2**32)")
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
-    """Settings of one fine-tuning.
+class Schedule:
+    """How any training goes: its length, its steps, and what is kept on the way.
 
-    ``batch_size`` counts the reviews that one optimizer step takes on one process.
+    ``batch_tokens`` counts the tokens, padding included, that one optimizer step takes over all processes;
+    ``accumulation`` cuts each process's share of them into so many passes, for memory's sake. Neither changes what
+    is learned. ``average_decay`` of 0 keeps no average of the weights; ``patience_epochs`` of 0 never stops early.
+    ``section`` is what the settings are called in ``params.yaml`` and in messages.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
+    section: ClassVar[str] = "train"
+    least_epochs: ClassVar[int] = 1
+
     epochs: int = 3
-    batch_size: int = 32
+    batch_tokens: int = 1024
+    accumulation: int = 1
     learning_rate: float = 5e-5
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
+    layer_decay: float = 1.0
     clip_norm: float = 1.0
+    average_decay: float = 0.0
+    patience_epochs: int = 0
     precision: Precision = "auto"
     seed: int = 42
     log_every_steps: int = 50
+    checkpoint_every_steps: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "log_every_steps"):
-            _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "at least 1")
-        _require(0.0 < self.learning_rate < 1.0, "train.learning_rate", self.learning_rate, "above 0 and below 1")
-        _require(0.0 <= self.warmup_fraction < 1.0, "train.warmup_fraction", self.warmup_fraction, "in [0, 1)")
-        _require(0.0 <= self.weight_decay < 1.0, "train.weight_decay", self.weight_decay, "in [0, 1)")
-        _require(self.clip_norm > 0.0, "train.clip_norm", self.clip_norm, "above 0")
-        _require(self.precision in _PRECISIONS, "train.precision", self.precision, f"one of {', '.join(_PRECISIONS)}")
-        _require(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2**32)")
+        self._check("epochs", self.epochs >= self.least_epochs, f"at least {self.least_epochs}")
+        for name in ("accumulation", "log_every_steps", "checkpoint_every_steps"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        self._check("batch_tokens", self.batch_tokens >= 16, "at least 16")
+        self._check("learning_rate", 0.0 < self.learning_rate < 1.0, "above 0 and below 1")
+        for name in ("warmup_fraction", "weight_decay", "average_decay"):
+            self._check(name, 0.0 <= getattr(self, name) < 1.0, "in [0, 1)")
+        self._check("layer_decay", 0.0 < self.layer_decay <= 1.0, "above 0 and at most 1")
+        self._check("clip_norm", self.clip_norm > 0.0, "above 0")
+        self._check("patience_epochs", self.patience_epochs >= 0, "at least 0")
+        self._check("precision", self.precision in _PRECISIONS, f"one of {', '.join(_PRECISIONS)}")
+        self._check("seed", 0 <= self.seed < 2**32, "in [0, 2**32)")
+
+    def _check(self, field: str, valid: bool, allowed: str) -> None:
+        _require(valid, f"{self.section}.{field}", getattr(self, field), allowed)
 
 
-def electra_settings(architecture: Architecture, dropout: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Training(Schedule):
+    """Settings of one fine-tuning; see ``training.objective`` for the switches, all of which are off at 0."""
+
+    label_smoothing: float = 0.0
+    r_drop: float = 0.0
+    adversarial: float = 0.0
+    token_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        Schedule.__post_init__(self)
+        for name in ("label_smoothing", "token_dropout"):
+            self._check(name, 0.0 <= getattr(self, name) < 1.0, "in [0, 1)")
+        for name in ("r_drop", "adversarial"):
+            self._check(name, 0.0 <= getattr(self, name) <= 100.0, "in [0, 100]")
+
+
+def electra_settings(architecture: Architecture, dropout: float, attention_dropout: float) -> dict[str, Any]:
     """``architecture`` in the words of transformers' ``ElectraConfig``."""
     return {
         "vocab_size": architecture.vocabulary,
@@ -101,5 +145,5 @@ def electra_settings(architecture: Architecture, dropout: float) -> dict[str, An
         "intermediate_size": architecture.feed_forward,
         "max_position_embeddings": architecture.positions,
         "hidden_dropout_prob": dropout,
-        "attention_probs_dropout_prob": dropout,
+        "attention_probs_dropout_prob": attention_dropout,
     }

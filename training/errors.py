@@ -3,7 +3,8 @@
 TrainingError
 ├── ConfigError          a setting outside its range, or two that contradict each other
 ├── BackboneUnavailable  the named weights cannot be had or are no sequence classifier's
-├── LossDiverged         the loss is not a finite number any more
+├── LossDiverged         the loss is no number any more, or far above where it began
+├── CheckpointFailed     the disk does not take the state of a training
 └── ExportMismatch       the exported file does not answer like the model it was made from
 """
 
@@ -21,7 +22,11 @@ class BackboneUnavailable(TrainingError):
 
 
 class LossDiverged(TrainingError):
-    """The loss is not a finite number any more."""
+    """The loss is no number any more, or far above where it began."""
+
+
+class CheckpointFailed(TrainingError):
+    """The disk does not take the state of a training."""
 
 
 class ExportMismatch(TrainingError):

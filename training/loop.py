@@ -1,150 +1,65 @@
-"""The training loop: one, through accelerate, on CPU or GPU, on one process or several."""
+"""The training loop: one, through accelerate, on CPU or GPU, on one process or several.
 
-import json
+It knows steps, precision, checkpoints and when to stop; what is learned is a ``Task``. The batches are cut into the
+processes' shares here, by number and not by accelerate's loader, so that any number of processes and any accumulation
+take the same steps, and a run can be taken up at any of them.
+"""
+
 import math
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, get_linear_schedule_with_warmup
+from accelerate.utils import DistributedType, set_seed
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from training import predict
-from training.batches import LengthGroupedBatches, collate
-from training.config import Training
+from training.average import Average
+from training.batches import TokenBatches
+from training.checkpoint import Checkpoint, Progress
+from training.config import Schedule
 from training.errors import LossDiverged
+from training.optimizer import linear_schedule, optimizer_for
+from training.reports import EpochReport, Listener, Outcome, StepReport, best_of
+
+DIVERGED = 2.0
+"""The loss has diverged when its mean over a report is so many times that of the first."""
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Token id rows and their labels."""
+class Task(Protocol):
+    """What is learned, from which rows, and how well it went."""
 
-    rows: Sequence[Sequence[int]]
-    labels: Sequence[int]
+    model: nn.Module
+    batches: TokenBatches
 
+    def learn(self, model: nn.Module, rows: Sequence[int], backward: Callable[[Tensor], None]) -> Tensor:
+        """Give ``backward`` the (B,) losses of ``rows``, as often as gradients are wanted; returns them, detached."""
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """State after an optimizer step; ``loss`` is the mean since the last report, ``step`` counts from 1."""
-
-    step: int
-    total_steps: int
-    loss: float
-    learning_rate: float
-    reviews_per_s: float
+    def judge(self, model: nn.Module) -> tuple[float, float]:
+        """Loss and accuracy on dev."""
 
 
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """State after an epoch; ``epoch`` counts from 1."""
+def train(task: Task, config: Schedule, *, listener: Listener, checkpoint: Path, cpu: bool = False) -> Outcome:
+    """Train ``task.model``; the outcome has the weights of the epoch with the best dev accuracy.
 
-    epoch: int
-    step: int
-    train_loss: float
-    dev_loss: float
-    dev_accuracy: float
+    The model is left with them too, save where it is sharded over processes.
 
-
-class Listener(Protocol):
-    """Whoever wants to know how training goes; called on the main process only."""
-
-    def on_step(self, report: StepReport) -> None:
-        """After every ``log_every_steps`` steps and after the last step of an epoch."""
-
-    def on_epoch(self, report: EpochReport) -> None:
-        """After every epoch, once dev was judged; also for epochs that a resumed run had done before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What training came to: all reports in order, and the epoch whose weights the model now holds."""
-
-    steps: tuple[StepReport, ...]
-    epochs: tuple[EpochReport, ...]
-    best: EpochReport
-
-
-@dataclass(slots=True)
-class _History:
-    """What has been reported so far, over interruptions, and the weights of the best epoch."""
-
-    steps: list[StepReport] = field(default_factory=list)
-    epochs: list[EpochReport] = field(default_factory=list)
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-
-
-def train(
-    model: PreTrainedModel,
-    train_split: Split,
-    dev_split: Split,
-    config: Training,
-    *,
-    pad_id: int,
-    listener: Listener,
-    checkpoint: Path,
-    cpu: bool = False,
-) -> Outcome:
-    """Fine-tune ``model`` in place and leave in it the weights of the epoch with the best dev accuracy.
-
-    The state after each epoch is kept in ``checkpoint`` and taken up from there by the next call. The folder has to
-    be one for this model, data and configuration only; whoever has put the outcome away removes it. Raises
-    LossDiverged.
+    Everything is kept in ``checkpoint`` after each epoch and every ``checkpoint_every_steps``, and taken up from there
+    by the next call, to the same weights bit for bit. The folder has to be one for this model, data and configuration
+    only; whoever has put the outcome away removes it. Raises LossDiverged and CheckpointFailed, both of which leave
+    the last good checkpoint.
     """
     set_seed(config.seed)
     accelerator = Accelerator(mixed_precision=_mixed_precision(config, cpu), cpu=cpu)
-    batches = LengthGroupedBatches([len(row) for row in train_split.rows], config.batch_size, config.seed)
-    loader: DataLoader[dict[str, Tensor]] = DataLoader(
-        list(zip(train_split.rows, train_split.labels, strict=True)),  # type: ignore[arg-type]
-        batch_sampler=batches,
-        collate_fn=partial(collate, pad_id=pad_id),
-    )
-    optimizer = _optimizer(model, config)
-    total_steps = config.epochs * math.ceil(len(batches) / accelerator.num_processes)
-    warmup_steps = round(config.warmup_fraction * total_steps)
-    # accelerate steps a prepared scheduler once for each process, so it is given the steps of all of them
-    scheduler = get_linear_schedule_with_warmup(
-        optimizer, warmup_steps * accelerator.num_processes, total_steps * accelerator.num_processes
-    )
-    wrapped, optimizer, loader, scheduler = accelerator.prepare(model, optimizer, loader, scheduler)
-
-    history = _resume(accelerator, checkpoint)
-    for done in history.epochs:
-        if accelerator.is_main_process:
-            listener.on_epoch(done)
-    for epoch in range(len(history.epochs), config.epochs):
-        loader.set_epoch(epoch)  # type: ignore[attr-defined]  # accelerate hands it on to the batches
-        wrapped.train()
-        train_loss = 0.0
-        for step in _epoch(accelerator, wrapped, loader, optimizer, scheduler, config, epoch, total_steps):
-            reported = history.steps[-1].step if history.steps else 0
-            train_loss += step.loss * (step.step - reported) / len(loader)
-            history.steps.append(step)
-            if accelerator.is_main_process:
-                listener.on_step(step)
-        dev = predict.logits(accelerator.unwrap_model(wrapped), dev_split.rows, pad_id)
-        dev_loss, dev_accuracy = _judge(dev, np.asarray(dev_split.labels))
-        report = EpochReport(epoch + 1, (epoch + 1) * len(loader), train_loss, dev_loss, dev_accuracy)
-        history.epochs.append(report)
-        if report == _best(history.epochs):
-            history.best_weights = _weights(accelerator.unwrap_model(wrapped))
-        if accelerator.is_main_process:
-            listener.on_epoch(report)
-        _save(accelerator, checkpoint, history)
-    model.load_state_dict(history.best_weights)
-    return Outcome(tuple(history.steps), tuple(history.epochs), _best(history.epochs))
+    return _Run(accelerator, task, config, listener, checkpoint).finish()
 
 
-def resolve_precision(config: Training, cpu: bool = False) -> str:
+def resolve_precision(config: Schedule, cpu: bool = False) -> str:
     """The precision that ``auto`` means here: bf16 where the hardware multiplies in it, else fp32."""
     if config.precision != "auto":
         return config.precision
@@ -155,104 +70,147 @@ def resolve_precision(config: Training, cpu: bool = False) -> str:
     return "bf16" if native else "fp32"
 
 
-def _mixed_precision(config: Training, cpu: bool) -> str:
+def _mixed_precision(config: Schedule, cpu: bool) -> str:
     precision = resolve_precision(config, cpu)
     return "no" if precision == "fp32" else precision
 
 
-def _epoch(
-    accelerator: Accelerator,
-    model: torch.nn.Module,
-    loader: DataLoader[dict[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    config: Training,
-    epoch: int,
-    total_steps: int,
-) -> Iterator[StepReport]:
-    """Run one epoch, reporting every ``log_every_steps`` steps and after the last one."""
-    loss_sum, steps, reviews = torch.zeros((), device=accelerator.device), 0, 0
-    started = time.monotonic()
-    for number, batch in enumerate(loader, start=1):
-        loss = model(**batch).loss
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
-        loss_sum += loss.detach()
-        steps += 1
-        reviews += len(batch["labels"]) * accelerator.num_processes
-        if steps == config.log_every_steps or number == len(loader):
-            mean, step = float(loss_sum) / steps, epoch * len(loader) + number
-            if not math.isfinite(mean):
-                raise LossDiverged(
-                    f"loss is {mean} at step {step} of {total_steps}; lower train.learning_rate "
-                    f"(now {config.learning_rate}) or train.clip_norm (now {config.clip_norm})"
-                )
-            rate = reviews / (time.monotonic() - started)
-            yield StepReport(step, total_steps, mean, float(scheduler.get_last_lr()[0]), rate)
-            loss_sum.zero_()
-            steps, reviews, started = 0, 0, time.monotonic()
+class _Run:
+    """One training, from its checkpoint to its end."""
 
+    def __init__(
+        self, accelerator: Accelerator, task: Task, config: Schedule, listener: Listener, checkpoint: Path
+    ) -> None:
+        self.accelerator, self.task, self.config, self.listener = accelerator, task, config, listener
+        self.steps_by_epoch = [len(task.batches.epoch(epoch)) for epoch in range(config.epochs)]
+        self.total_steps = sum(self.steps_by_epoch)
+        optimizer = optimizer_for(task.model, config)
+        warmup_steps = round(config.warmup_fraction * self.total_steps)
+        self.schedule: LambdaLR = linear_schedule(optimizer, warmup_steps, self.total_steps)
+        self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
+        accelerator.register_for_checkpointing(self.schedule)
+        self.average: Average | None = None
+        if config.average_decay > 0.0:
+            self.average = Average(list(self.model.parameters()), config.average_decay)
+            accelerator.register_for_checkpointing(self.average)
+        self.checkpoint = Checkpoint(accelerator, checkpoint)
+        self.progress: Progress = self.checkpoint.load()
+        self.pending = torch.zeros((), device=accelerator.device)
+        self.reported_at = time.monotonic()
 
-def _optimizer(model: PreTrainedModel, config: Training) -> torch.optim.AdamW:
-    """AdamW without decay for biases and normalization, as in the BERT recipe."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    def finish(self) -> Outcome:
+        progress, config = self.progress, self.config
+        if self.accelerator.is_main_process:
+            for done in progress.epochs:
+                self.listener.on_epoch(done)
+        while progress.epoch < config.epochs and not self._out_of_patience():
+            self._epoch()
+        if self.accelerator.distributed_type not in _SHARDED:
+            self._whole().load_state_dict(progress.best_weights)
+        return Outcome(tuple(progress.steps), tuple(progress.epochs), best_of(progress.epochs), progress.best_weights)
 
+    def _out_of_patience(self) -> bool:
+        epochs, patience = self.progress.epochs, self.config.patience_epochs
+        return bool(patience and epochs and epochs[-1].epoch - best_of(epochs).epoch >= patience)
 
-def _judge(logits: predict.FloatArray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean cross entropy and accuracy of (N, C) logits."""
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
-    return float(loss), float((logits.argmax(axis=1) == labels).mean())
+    def _epoch(self) -> None:
+        progress, config = self.progress, self.config
+        plan = self.task.batches.epoch(progress.epoch)
+        mean_rows = len(self.task.batches) / len(plan)
+        self.model.train()
+        self.reported_at, self.reviews_at = time.monotonic(), progress.since_report.reviews
+        for batch in plan[progress.batch :]:
+            self._step(batch, mean_rows)
+            progress.batch += 1
+            progress.step += 1
+            if progress.batch % config.log_every_steps == 0 or progress.batch == len(plan):
+                self._report()
+            if progress.step % config.checkpoint_every_steps == 0 and progress.batch < len(plan):
+                self._count()
+                self._check(progress.since_report.mean)
+                self.checkpoint.save(progress)
+        self._judge()
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        self.checkpoint.save(progress)
 
+    def _step(self, batch: list[int], mean_rows: float) -> None:
+        """One optimizer step. Every review weighs the same, whatever the size of the batch it came in."""
+        accelerator, config = self.accelerator, self.config
+        world, passes = accelerator.num_processes, config.accumulation
+        for number in range(passes):
+            # every parts-th row: the shares are equally long, as the rows are sorted
+            rows = batch[accelerator.process_index * passes + number :: world * passes]
+            weight = world / mean_rows if rows else 0.0  # processes average their gradients
 
-def _best(epochs: Sequence[EpochReport]) -> EpochReport:
-    return max(epochs, key=lambda report: (report.dev_accuracy, -report.dev_loss))
+            def backward(losses: Tensor, weight: float = weight) -> None:
+                accelerator.backward(losses.sum() * weight)
 
+            with accelerator.no_sync(self.model) if number < passes - 1 else nullcontext():
+                losses = self.task.learn(self.model, rows or batch[:1], backward)
+            if rows:
+                self.pending += losses.sum()
+        accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.optimizer.step()
+        if not accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+            if self.average:
+                self.average.update()
+        self.optimizer.zero_grad()
+        self.progress.since_report.reviews += len(batch)
 
-def _weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+    def _count(self) -> None:
+        """Bring the losses of all processes since the last count into the tallies."""
+        loss = float(self.accelerator.reduce(self.pending, reduction="sum"))
+        self.pending.zero_()
+        self.progress.since_report.add(loss, 0)
 
+    def _report(self) -> None:
+        progress = self.progress
+        self._count()
+        tally = progress.since_report
+        self._check(tally.mean)
+        seconds = time.monotonic() - self.reported_at
+        report = StepReport(
+            step=progress.step,
+            total_steps=self.total_steps,
+            loss=tally.mean,
+            learning_rate=float(max(self.schedule.get_last_lr())),
+            reviews_per_s=(tally.reviews - self.reviews_at) / seconds,
+        )
+        progress.steps.append(report)
+        progress.since_epoch.add(tally.loss, tally.reviews)
+        tally.loss, tally.reviews = 0.0, 0
+        self.reported_at, self.reviews_at = time.monotonic(), 0
+        if self.accelerator.is_main_process:
+            self.listener.on_step(report)
 
-_REPORTS_FILE, _BEST_FILE = "reports.json", "best.safetensors"
+    def _check(self, loss: float) -> None:
+        """Raise LossDiverged where going on is useless, before anything of it is kept."""
+        first = self.progress.steps[0].loss if self.progress.steps else math.inf
+        if math.isfinite(loss) and loss <= DIVERGED * first:
+            return
+        why = f"{DIVERGED:.0f} times that of the first report ({first:.4f})" if math.isfinite(loss) else "not a number"
+        raise LossDiverged(
+            f"the mean loss up to step {self.progress.step} of {self.total_steps} is {loss:.4f}, {why}; lower "
+            f"train.learning_rate (now {self.config.learning_rate}) or train.clip_norm (now {self.config.clip_norm})"
+        )
 
+    def _judge(self) -> None:
+        """Score dev with the weights that would be kept, and keep them if they are the best so far."""
+        progress = self.progress
+        with self.average.in_place() if self.average else nullcontext():
+            dev_loss, dev_accuracy = self.task.judge(self._whole())
+            report = EpochReport(progress.epoch + 1, progress.step, progress.since_epoch.mean, dev_loss, dev_accuracy)
+            progress.epochs.append(report)
+            if report == best_of(progress.epochs):
+                weights = self.accelerator.get_state_dict(self.model)
+                progress.best_weights = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
+        progress.since_epoch.loss, progress.since_epoch.reviews = 0.0, 0
+        if self.accelerator.is_main_process:
+            self.listener.on_epoch(report)
 
-def _save(accelerator: Accelerator, folder: Path, history: _History) -> None:
-    """Replace the checkpoint in one rename, so that there is always a whole one."""
-    fresh, old = folder.with_suffix(".new"), folder.with_suffix(".old")
-    if accelerator.is_main_process:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(fresh))
-    if accelerator.is_main_process:
-        save_file(history.best_weights, fresh / _BEST_FILE)
-        reports = {name: [asdict(report) for report in getattr(history, name)] for name in ("steps", "epochs")}
-        (fresh / _REPORTS_FILE).write_text(json.dumps(reports))
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.replace(old)
-        fresh.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> _History:
-    """What was done before, if anything, with model, optimizer, scheduler and random state restored."""
-    old = folder.with_suffix(".old")
-    if accelerator.is_main_process and old.exists() and not folder.exists():
-        old.replace(folder)  # the last save was cut off between its two renames
-    accelerator.wait_for_everyone()
-    if not folder.exists():
-        return _History()
-    accelerator.load_state(str(folder))
-    reports = json.loads((folder / _REPORTS_FILE).read_text())
-    return _History(
-        steps=[StepReport(**report) for report in reports["steps"]],
-        epochs=[EpochReport(**report) for report in reports["epochs"]],
-        best_weights=load_file(folder / _BEST_FILE),
-    )
+    def _whole(self) -> nn.Module:
+        """The model as its task knows it; a sharded one has to stay wrapped to be run."""
+        if self.accelerator.distributed_type in _SHARDED:
+            return self.model  # type: ignore[no-any-return]
+        return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # type: ignore[no-any-return]

@@ -10,10 +10,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import WordPieceTrainer
 
-from data.encode import PAD_TOKEN
+from data.encode import FIRST_TOKEN, LAST_TOKEN, MASK_TOKEN, PAD_TOKEN
 
-UNKNOWN, FIRST, LAST = "[UNK]", "[CLS]", "[SEP]"
-SPECIAL_TOKENS = [PAD_TOKEN, UNKNOWN, FIRST, LAST, "[MASK]"]
+UNKNOWN = "[UNK]"
+SPECIAL_TOKENS = [PAD_TOKEN, UNKNOWN, FIRST_TOKEN, LAST_TOKEN, MASK_TOKEN]
 CONTINUATION = "##"
 ALPHABET_SHARE = 0.4
 """At most this share of the vocabulary is single characters; each takes two entries, one to begin a word."""
@@ -66,6 +66,7 @@ def _tokenizer(vocabulary: dict[str, int], normalizer: Normalizer) -> Tokenizer:
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.add_special_tokens(SPECIAL_TOKENS)
     tokenizer.post_processor = TemplateProcessing(
-        single=f"{FIRST} $A {LAST}", special_tokens=[(token, vocabulary[token]) for token in (FIRST, LAST)]
+        single=f"{FIRST_TOKEN} $A {LAST_TOKEN}",
+        special_tokens=[(token, vocabulary[token]) for token in (FIRST_TOKEN, LAST_TOKEN)],
     )
     return tokenizer

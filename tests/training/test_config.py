@@ -24,7 +24,13 @@ def test_architectures_out_of_range(changes: dict[str, int], message: str) -> No
     ("changes", "message"),
     [
         ({"epochs": 0}, "train.epochs is 0"),
-        ({"batch_size": 0}, "train.batch_size is 0"),
+        ({"batch_tokens": 15}, "train.batch_tokens is 15; it must be at least 16"),
+        ({"layer_decay": 0.0}, "train.layer_decay is 0.0"),
+        ({"average_decay": 1.0}, "train.average_decay is 1.0"),
+        ({"patience_epochs": -1}, "train.patience_epochs is -1"),
+        ({"checkpoint_every_steps": 0}, "train.checkpoint_every_steps is 0"),
+        ({"r_drop": -1.0}, "train.r_drop is -1.0"),
+        ({"token_dropout": 1.0}, "train.token_dropout is 1.0"),
         ({"learning_rate": 0.0}, "train.learning_rate is 0.0; it must be above 0"),
         ({"warmup_fraction": 1.0}, "train.warmup_fraction"),
         ({"weight_decay": -0.1}, "train.weight_decay"),
@@ -43,4 +49,5 @@ def test_backbones_out_of_range() -> None:
         Backbone(" ")
     with pytest.raises(ConfigError, match=r"backbone\.dropout is 1\.0"):
         Backbone("x", dropout=1.0)
-    assert Backbone("x", architecture=Architecture(**GOOD)).from_scratch
+    with pytest.raises(ConfigError, match=r"backbone\.attention_dropout is -0\.1"):
+        Backbone("x", attention_dropout=-0.1)
