@@ -1,49 +1,70 @@
 """The classifier and its tokenizer: from the hub, from a folder, or from scratch."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     ElectraConfig,
     ElectraForSequenceClassification,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 
 from data.encode import TOKENIZER_FILE
 from data.labels import NAMES
 from training.config import Backbone, electra_settings
 from training.errors import BackboneUnavailable
+from training.hub import WEIGHTS_FILES, Origin, fetch, load_pretrained, load_tokenizer_json
 from training.vocabulary import train_tokenizer
 
-_SUPPORTED_TYPES = ("electra", "bert")
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What training starts from: a model, the content of its ``tokenizer.json``, and where its weights came from."""
+
+    model: PreTrainedModel
+    tokenizer_json: str
+    origin: Origin | None
 
 
-def build(backbone: Backbone, texts: Iterable[str], seed: int) -> tuple[PreTrainedModel, str]:
-    """A model ready to be trained, and the content of its ``tokenizer.json``.
+def build(backbone: Backbone, texts: Iterable[str]) -> Start:
+    """A model ready to be trained.
 
-    From scratch, the vocabulary is learned from ``texts`` (cleaned) and the weights are drawn with ``seed``, as is
-    the new head of pretrained weights. Otherwise both come from the hub or a folder; raises
-    BackboneUnavailable where they cannot.
+    From scratch, the vocabulary is learned from ``texts`` (cleaned) and all weights are drawn with the backbone's
+    seed, as is the new head of pretrained ones, which come from the hub or a folder; raises BackboneUnavailable where
+    they cannot be had.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(backbone.seed)
     if backbone.architecture is None:
-        return _pretrained(backbone)
+        folder, origin = fetch(backbone.folder or backbone.name, backbone.revision)
+        _check_pin(backbone, origin)
+        model = load_pretrained(
+            folder, len(NAMES), backbone.dropout, backbone.attention_dropout, keep_head=backbone.keep_head
+        )
+        return Start(model, load_tokenizer_json(folder), origin)
     tokenizer = train_tokenizer(texts, backbone.architecture.vocabulary)
-    settings = electra_settings(backbone.architecture, backbone.dropout)
+    settings = electra_settings(backbone.architecture, backbone.dropout, backbone.attention_dropout)
     settings["vocab_size"] = tokenizer.get_vocab_size()  # few texts have fewer pieces than were asked for
     config = ElectraConfig(**settings)
     config.num_labels = len(NAMES)
-    return ElectraForSequenceClassification(config), tokenizer.to_str()
+    return Start(ElectraForSequenceClassification(config), tokenizer.to_str(), None)
 
 
-def save(model: PreTrainedModel, tokenizer_json: str, folder: Path) -> None:
-    """Write weights (safetensors), configuration and tokenizer into ``folder``, which exists."""
-    model.save_pretrained(folder, safe_serialization=True)
+def _check_pin(backbone: Backbone, origin: Origin) -> None:
+    found = next(digest for file, digest in origin.files.items() if file in WEIGHTS_FILES)
+    if backbone.sha256 not in (None, found):
+        raise BackboneUnavailable(
+            f"backbone.sha256 is {backbone.sha256}; the weights of {origin.name} have {found}; pin these or take others"
+        )
+
+
+def save(model: PreTrainedModel, tokenizer_json: str, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+    """Write weights (safetensors; the model's own unless given), configuration and tokenizer into ``folder``."""
+    # it empties the mapping that it is given
+    model.save_pretrained(folder, state_dict=dict(weights) if weights else None, safe_serialization=True)
     (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
 
 
@@ -56,29 +77,3 @@ def load(folder: Path) -> PreTrainedModel:
 def model_type(model: PreTrainedModel) -> str:
     """The architecture's name as the REST contract spells it, for example ``ELECTRA``."""
     return str(model.config.model_type).upper()
-
-
-def _pretrained(backbone: Backbone) -> tuple[PreTrainedModel, str]:
-    try:
-        config = AutoConfig.from_pretrained(backbone.name, revision=backbone.revision, num_labels=len(NAMES))
-        if config.model_type not in _SUPPORTED_TYPES:
-            raise BackboneUnavailable(
-                f"backbone.name is {backbone.name!r}, a {config.model_type!r} model; "
-                f"it must be one of {', '.join(_SUPPORTED_TYPES)}"
-            )
-        config.hidden_dropout_prob = config.attention_probs_dropout_prob = backbone.dropout
-        tokenizer = AutoTokenizer.from_pretrained(backbone.name, revision=backbone.revision, use_fast=True)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            backbone.name, revision=backbone.revision, config=config, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BackboneUnavailable(
-            f"backbone.name is {backbone.name!r} (revision {backbone.revision!r}), which cannot be loaded: {reason}\n"
-            "Ways out: go online; set HF_ENDPOINT to a mirror of the hub; set HF_HOME to a cache that holds it; "
-            "set backbone.name in params.yaml to a folder with the weights; or choose a profile that needs no hub "
-            "(make repro PROFILE=compact)."
-        ) from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise BackboneUnavailable(f"backbone.name is {backbone.name!r}, whose tokenizer has no fast form")
-    return model, tokenizer.backend_tokenizer.to_str()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 
 from data.bundle import GRAPH_FILE, Bundle
 from data.encode import TOKENIZER_FILE, pad
+from data.files import sha256
 from serving.engine.onnx import OnnxEngine
 from tests.models import BACKBONE, TEXTS, lively
 from training import model as models
@@ -19,8 +21,9 @@ EMBEDDINGS = "electra.embeddings.word_embeddings.weight"
 
 
 def test_what_is_saved_is_loaded_and_is_safetensors(tmp_path: Path) -> None:
-    model, tokenizer_json = models.build(BACKBONE, TEXTS, seed=1)
-    models.save(model, tokenizer_json, tmp_path)
+    start = models.build(BACKBONE, TEXTS)
+    model = start.model
+    models.save(model, start.tokenizer_json, tmp_path)
     assert {"config.json", "model.safetensors", TOKENIZER_FILE} == {path.name for path in tmp_path.iterdir()}
     again = models.load(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
@@ -29,34 +32,20 @@ def test_what_is_saved_is_loaded_and_is_safetensors(tmp_path: Path) -> None:
 
 
 def test_weights_are_drawn_by_the_seed() -> None:
-    one, two, other = (models.build(BACKBONE, TEXTS, seed)[0] for seed in (1, 1, 2))
+    one, two, other = (models.build(replace(BACKBONE, seed=seed), TEXTS).model for seed in (1, 1, 2))
     assert torch.equal(one.state_dict()[HEAD], two.state_dict()[HEAD])
     assert not torch.equal(one.state_dict()[HEAD], other.state_dict()[HEAD])
 
 
 def test_a_local_backbone_is_read_from_its_folder(tmp_path: Path) -> None:
-    model, _ = models.build(BACKBONE, TEXTS, seed=1)
-    model.save_pretrained(tmp_path)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "영화", "##가", "좋다"]
-    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "tokenizer_class": "ElectraTokenizer"}')
-    loaded, tokenizer_json = models.build(Backbone(str(tmp_path)), [], seed=1)
-    assert torch.equal(loaded.state_dict()[EMBEDDINGS], model.state_dict()[EMBEDDINGS])
-    assert "##가" in tokenizer_json
-
-
-def test_a_backbone_that_cannot_be_had_names_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BackboneUnavailable) as caught:
-        models.build(Backbone(str(tmp_path / "nowhere")), [], seed=1)
-    for way_out in ("HF_ENDPOINT", "HF_HOME", "backbone.name in params.yaml", "PROFILE=compact"):
-        assert way_out in str(caught.value)
-
-
-def test_a_backbone_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(BackboneUnavailable, match="a 'gpt2' model; it must be one of electra, bert"):
-        models.build(Backbone(str(tmp_path)), [], seed=1)
+    start = models.build(BACKBONE, TEXTS)
+    models.save(start.model, start.tokenizer_json, tmp_path)
+    again = models.build(Backbone("own", folder=str(tmp_path), dropout=0.3), [])
+    assert again.tokenizer_json == start.tokenizer_json
+    assert torch.equal(again.model.state_dict()[EMBEDDINGS], start.model.state_dict()[EMBEDDINGS])
+    assert again.model.config.hidden_dropout_prob == 0.3
+    assert again.origin is not None
+    assert set(again.origin.files) == {"config.json", "model.safetensors", TOKENIZER_FILE}
 
 
 def test_predictions_keep_the_order_and_do_not_depend_on_the_batch(bundle: Bundle) -> None:
@@ -80,7 +69,42 @@ def test_the_exported_graph_answers_like_the_model(tmp_path: Path, bundle: Bundl
 
 def test_an_export_is_the_same_to_the_byte_and_holds_no_path(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        export_onnx(models.build(BACKBONE, TEXTS, seed=3)[0], tmp_path / name)
+        export_onnx(models.build(BACKBONE, TEXTS).model, tmp_path / name)
     content = (tmp_path / "a").read_bytes()
     assert content == (tmp_path / "b").read_bytes()
     assert b".py" not in content
+
+
+def test_a_classifier_can_be_trained_further_with_its_head(tmp_path: Path) -> None:
+    start = models.build(BACKBONE, TEXTS)
+    models.save(start.model, start.tokenizer_json, tmp_path)
+    fresh = models.build(Backbone("own", folder=str(tmp_path), seed=1), []).model
+    kept = models.build(Backbone("own", folder=str(tmp_path), seed=1, keep_head=True), []).model
+    assert not torch.equal(fresh.state_dict()[HEAD], start.model.state_dict()[HEAD])
+    assert torch.equal(kept.state_dict()[HEAD], start.model.state_dict()[HEAD])
+
+
+def test_a_head_that_is_not_there_cannot_be_kept(tmp_path: Path) -> None:
+    start = models.build(BACKBONE, TEXTS)
+    weights = {name: weight for name, weight in start.model.state_dict().items() if "classifier" not in name}
+    models.save(start.model, start.tokenizer_json, tmp_path, weights)
+    with pytest.raises(BackboneUnavailable, match=r"classifier\.dense\.bias is missing"):
+        models.build(Backbone("own", folder=str(tmp_path), keep_head=True), [])
+
+
+def test_pinned_weights_are_those_or_none(tmp_path: Path) -> None:
+    start = models.build(BACKBONE, TEXTS)
+    models.save(start.model, start.tokenizer_json, tmp_path)
+    digest = sha256(tmp_path / "model.safetensors")
+    assert models.build(Backbone("own", folder=str(tmp_path), sha256=digest), []).origin is not None
+    with pytest.raises(BackboneUnavailable, match=rf"backbone\.sha256 is {'0' * 64}; the weights .* have {digest}"):
+        models.build(Backbone("own", folder=str(tmp_path), sha256="0" * 64), [])
+
+
+def test_half_precision_weights_are_taken_in_full(tmp_path: Path) -> None:
+    start = models.build(BACKBONE, TEXTS)
+    halves = {name: weight.half() for name, weight in start.model.state_dict().items()}
+    models.save(start.model, start.tokenizer_json, tmp_path, halves)
+    again = models.build(Backbone("own", folder=str(tmp_path), keep_head=True), []).model
+    assert {weight.dtype for weight in again.state_dict().values()} == {torch.float32}
+    assert torch.equal(again.state_dict()[HEAD], halves[HEAD].float())
