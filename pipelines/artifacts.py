@@ -7,9 +7,15 @@ from typing import Any
 from data.files import writing
 
 ROOT = Path("artifacts")
+EMBEDDED = Path("data") / "backbone"
+"""Weights that are committed: what the demo starts from."""
 TRAIN_FILE = ROOT / "raw" / "train.txt"
 TEST_FILE = ROOT / "raw" / "test.txt"
+CRAWL_FILE = ROOT / "raw" / "crawl.parquet"
 PREPARED = ROOT / "prepared"
+BASELINE = ROOT / "baseline.parquet"
+LESSONS = ROOT / "lessons.parquet"
+BACKBONE = ROOT / "backbone"
 MODEL = ROOT / "model"
 RUN = ROOT / "run.json"
 PREDICTIONS = ROOT / "predictions.parquet"
@@ -21,15 +27,26 @@ PACKAGE = ROOT / "package.json"
 
 REPORTS = ROOT / "reports"
 DATA_REPORT = REPORTS / "data.json"
+BASELINE_REPORT = REPORTS / "baseline.json"
 TRAIN_REPORT = REPORTS / "train.json"
 EVALUATION_REPORT = REPORTS / "evaluation.json"
 EXPORT_REPORT = REPORTS / "export.json"
+
+BEHAVIOUR_REPORT = REPORTS / "behaviour.json"
+MISTAKES_REPORT = REPORTS / "mistakes.csv"
 
 PLOTS = ROOT / "plots"
 STEPS_PLOT = PLOTS / "steps.csv"
 EPOCHS_PLOT = PLOTS / "epochs.csv"
 RELIABILITY_PLOT = PLOTS / "reliability.csv"
 CONFUSION_PLOT = PLOTS / "confusion.csv"
+
+
+PICTURES = ROOT / "pictures"
+CONFUSION_PICTURE = PICTURES / "confusion.png"
+RELIABILITY_PICTURE = PICTURES / "reliability.png"
+LOSS_PICTURE = PICTURES / "loss.png"
+STARS_PICTURE = PICTURES / "stars.png"
 
 CACHE = Path(".cache")
 """Downloads and checkpoints: what outlives an interrupted stage, whose outputs DVC deletes before it runs again."""

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from data.text import clean
 from pipelines import artifacts, stage
 from pipelines.errors import RegistryError
 from pipelines.params import Choose, Params
 from pipelines.registry import BUNDLE, DECISION_TAG, EVALUATION, Registry, Version
 from pipelines.splits import read_split
 from serving.model import Model
+from training.behaviour import BehaviourReport, judge, regressions
 from training.metrics import mcnemar
 
 IntArray = npt.NDArray[np.integer]
@@ -30,23 +33,59 @@ class Decision:
     figures: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one model says: its classes (N,) for the test rows, and what it made of the behaviour suite."""
+
+    classes: IntArray
+    behaviour: BehaviourReport
+
+
 def decide(
-    labels: IntArray, candidate: IntArray, champion: IntArray | None, majority_accuracy: float, rule: Choose
+    labels: IntArray, baseline: IntArray, candidate: Answers, champion: Answers | None, rule: Choose
 ) -> Decision:
-    """Judge the predictions (N,) of a candidate on test labels (N,), beside those of the champion if there is one."""
-    accuracy = float((candidate == labels).mean())
-    figures = {"candidate_accuracy": accuracy, "majority_accuracy": majority_accuracy}
-    above_majority = accuracy > majority_accuracy
+    """Judge a candidate by test labels (N,), beside the linear baseline's classes (N,) and any champion.
+
+    It has to beat the baseline significantly, and must not be worse than the champion, on test or in any capability
+    of the behaviour suite.
+    """
+    against = mcnemar(labels, candidate.classes, baseline)
+    beats_baseline = against.difference > 0 and against.p_value < rule.significance
+    figures = {
+        "candidate_accuracy": float((candidate.classes == labels).mean()),
+        "baseline_accuracy": float((baseline == labels).mean()),
+        "baseline_difference_points": 100 * against.difference,
+        "baseline_mcnemar_p": against.p_value,
+    }
     reasons = [
-        f"accuracy {accuracy:.4f} is {'above' if above_majority else 'not above'} "
-        f"the majority baseline's {majority_accuracy:.4f}"
+        f"{100 * against.difference:+.2f} points against the linear baseline, McNemar p = {against.p_value:.3g} on "
+        f"{against.rows:,} rows: {'' if beats_baseline else 'not '}significantly better at {rule.significance}"
     ]
     if champion is None:
         reasons.append("there is no champion yet")
-        return Decision(above_majority, tuple(reasons), figures)
+        return Decision(beats_baseline, tuple(reasons), figures)
+    worse, more = _worse_on_test(labels, candidate.classes, champion.classes, rule, reasons)
+    regressed = _worse_in_behaviour(candidate.behaviour, champion.behaviour, rule, reasons)
+    return Decision(beats_baseline and not worse and not regressed, tuple(reasons), figures | more)
+
+
+def _worse_in_behaviour(
+    candidate: BehaviourReport, champion: BehaviourReport, rule: Choose, reasons: list[str]
+) -> bool:
+    found = regressions(candidate, champion, rule.significance)
+    reasons.append(
+        f"behaviour failures {candidate.failures} against {champion.failures} of {candidate.cases}: "
+        + ("; ".join(f"worse in {r.capability} (p = {r.p_value:.3g})" for r in found) or "no capability is worse")
+    )
+    return bool(found)
+
+
+def _worse_on_test(
+    labels: IntArray, candidate: IntArray, champion: IntArray, rule: Choose, reasons: list[str]
+) -> tuple[bool, dict[str, float]]:
     paired = mcnemar(labels, candidate, champion)
     points = 100 * paired.difference
-    figures |= {
+    figures = {
         "champion_accuracy": float((champion == labels).mean()),
         "difference_points": points,
         "only_candidate_right": paired.only_first,
@@ -62,24 +101,33 @@ def decide(
     )
     if dropped:
         reasons.append(f"the drop is beyond the {rule.max_drop_points} points that are allowed")
-    return Decision(above_majority and not worse and not dropped, tuple(reasons), figures)
+    return worse or dropped, figures
 
 
-def champion_predictions(registry: Registry, champion: Version, test_rows: str) -> IntArray:
-    """The champion's classes on the present test rows: as recorded, or, for other rows, from running its bundle."""
+def champion_answers(registry: Registry, champion: Version, test_rows: str, suite_digest: str) -> Answers:
+    """What the champion says of the present test rows and suite: as recorded, or else from running its bundle."""
     with tempfile.TemporaryDirectory(prefix="champion-") as name:
         folder = Path(name)
-        if champion.test_rows == test_rows:
-            recorded = registry.download(champion, EVALUATION, folder) / artifacts.PREDICTIONS.name
-            return _classes(pd.read_parquet(recorded))[1]
+        recorded = registry.download(champion, EVALUATION, folder)
+        suite_file = recorded / artifacts.BEHAVIOUR_REPORT.name
+        suite = BehaviourReport.from_dict(artifacts.read_json(suite_file)) if suite_file.exists() else None
+        if champion.test_rows == test_rows and suite is not None and suite.suite_digest == suite_digest:
+            return Answers(_classes(pd.read_parquet(recorded / artifacts.PREDICTIONS.name)), suite)
         model = Model.load(registry.download(champion, BUNDLE, folder), tag=str(champion.number))
-        texts = read_split("test")["text"][:]
-        return (model.positive(model.bundle.encoder.encode(texts, truncate=True)) >= 0.5).astype(int)
+
+        def positive(raw: Sequence[str]) -> npt.NDArray[np.float64]:
+            texts = [clean(text) for text in raw]
+            return model.positive(model.bundle.encoder.encode(texts, truncate=True))
+
+        return Answers((positive(read_split("test")["text"][:]) >= 0.5).astype(int), judge(positive))
 
 
-def _classes(predictions: pd.DataFrame) -> tuple[IntArray, IntArray]:
-    test = predictions[predictions["split"] == "test"]
-    return test["label"].to_numpy(), (test["positive"] >= 0.5).astype(int).to_numpy()
+def _test(predictions: pd.DataFrame) -> pd.DataFrame:
+    return predictions[predictions["split"] == "test"]
+
+
+def _classes(predictions: pd.DataFrame) -> IntArray:
+    return np.asarray(_test(predictions)["positive"] >= 0.5, dtype=np.int64)
 
 
 def _record(decision: Decision, params: Params, candidate: Version, champion: Version | None) -> dict[str, Any]:
@@ -115,11 +163,13 @@ def main() -> None:
         artifacts.write_json(artifacts.DECISION, record)
         print(f"version {champion.number} is the champion already")
         return
-    evaluation = artifacts.read_json(artifacts.EVALUATION_REPORT)
+    suite = BehaviourReport.from_dict(artifacts.read_json(artifacts.BEHAVIOUR_REPORT))
     test_rows = artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"]
-    labels, predicted = _classes(pd.read_parquet(artifacts.PREDICTIONS))
-    theirs = None if champion is None else champion_predictions(registry, champion, test_rows)
-    decision = decide(labels, predicted, theirs, float(evaluation["majority_accuracy"]), params.choose)
+    table = pd.read_parquet(artifacts.PREDICTIONS)
+    test = _test(table)
+    theirs = None if champion is None else champion_answers(registry, champion, test_rows, suite.suite_digest)
+    ours = Answers(_classes(table), suite)
+    decision = decide(test["label"].to_numpy(), test["baseline"].to_numpy(), ours, theirs, params.choose)
     record = _record(decision, params, candidate, champion)
     reasons = "; ".join(decision.reasons)
     registry.tag_version(

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from data.files import writing
 from pipelines import artifacts
@@ -28,20 +29,29 @@ def epoch_points(row: Row) -> Points:
 
 def write(steps: Iterable[Row], epochs: Iterable[Row]) -> None:
     """Write both curves as CSV; nothing in them depends on how fast the machine was."""
-    _write(artifacts.STEPS_PLOT, STEP_COLUMNS, steps)
-    _write(artifacts.EPOCHS_PLOT, EPOCH_COLUMNS, epochs)
+    write_table(artifacts.STEPS_PLOT, STEP_COLUMNS, steps)
+    write_table(artifacts.EPOCHS_PLOT, EPOCH_COLUMNS, epochs)
+
+
+def read() -> tuple[list[Row], list[Row]]:
+    """The reports of steps and of epochs that were written."""
+    return _read(artifacts.STEPS_PLOT), _read(artifacts.EPOCHS_PLOT)
 
 
 def recorded() -> Iterator[tuple[int, Points]]:
     """The points that were written, each with its step."""
-    for path, points in ((artifacts.STEPS_PLOT, step_points), (artifacts.EPOCHS_PLOT, epoch_points)):
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                numbers = {name: float(value) for name, value in row.items()}
-                yield int(numbers["step"]), points(numbers)
+    for rows, points in zip(read(), (step_points, epoch_points), strict=True):
+        for row in rows:
+            yield int(row["step"]), points(row)
 
 
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+def _read(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``columns`` of ``rows`` as CSV."""
     with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

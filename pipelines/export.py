@@ -6,7 +6,7 @@ import pandas as pd
 from data.bundle import GRAPH_FILE, Golden, Manifest
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
-from data.labels import POSITIVE
+from data.labels import POSITIVE, NeutralBand
 from data.probability import calibrated
 from pipelines import artifacts, stage
 from pipelines.lineage import git_commit
@@ -39,7 +39,8 @@ def main() -> None:
     model = models.load(artifacts.MODEL)
     encoder = Encoder.from_file(artifacts.MODEL, params.encode.max_length_tokens)
     predictions = pd.read_parquet(artifacts.PREDICTIONS)
-    temperature = float(artifacts.read_json(artifacts.CALIBRATION)["temperature"])
+    calibration = artifacts.read_json(artifacts.CALIBRATION)
+    temperature = float(calibration["temperature"])
 
     with replacing(artifacts.BUNDLE) as folder:
         export_onnx(model, folder / GRAPH_FILE)
@@ -61,7 +62,7 @@ def main() -> None:
             model_type=models.model_type(model),
             max_length_tokens=params.encode.max_length_tokens,
             temperature=temperature,
-            neutral_band=params.judge.band,
+            neutral_band=NeutralBand(calibration["neutral_low"], calibration["neutral_high"]),
             fingerprint=encoder.fingerprint,
             files={name: sha256(folder / name) for name in MANIFEST_FILES},
             golden=_golden(predictions, encoder, params.export.golden_samples),

@@ -8,14 +8,21 @@ from typing import Any
 
 import aiohttp
 import fsspec
+import pyarrow
+import pyarrow.parquet
 from tqdm import tqdm
 
+from data.crawl import RatedReview, digest, rated, read_folder
+from data.errors import FormatError
 from data.files import sha256, writing
 from pipelines import artifacts, stage
 from pipelines.errors import SourceError, WrongFile
-from pipelines.params import Params, SourceFile
+from pipelines.params import Crawl, Params, SourceFile
 
-SOURCE_VARIABLE = "NSMC_SOURCE"
+SOURCE_VARIABLE, CRAWL_VARIABLE = "NSMC_SOURCE", "NSMC_CRAWL"
+CRAWL_SCHEMA = pyarrow.schema(
+    [("id", pyarrow.string()), ("text", pyarrow.string()), ("stars", pyarrow.int64()), ("date", pyarrow.string())]
+)
 DOWNLOADS = artifacts.CACHE / "fetch"
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 4
@@ -121,9 +128,48 @@ def _skip(remote: Any, offset: int) -> int:
         return 0
 
 
+def read_crawl(crawl: Crawl) -> list[RatedReview]:
+    """The crawl's reviews, none where no crawl is wanted. Raises SourceError, FormatError or WrongFile."""
+    source = os.environ.get(CRAWL_VARIABLE) or crawl.source
+    if source is None and crawl.sha256 is None:
+        return []
+    path = Path(source or "")
+    if source is None or not path.exists():
+        raise SourceError(
+            f"fetch.crawl.source is {source!r}, which is not there; set {CRAWL_VARIABLE} to the folder raw/ of NSMC's "
+            "repository, or to a Parquet table with the columns id, document, rating and date"
+        )
+    if path.is_dir():
+        reviews = list(read_folder(path))
+    else:
+        try:
+            rows = pyarrow.parquet.read_table(path, columns=["id", "document", "rating", "date"]).to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise FormatError(f"{path.name} is not a table of rated reviews: {error}") from error
+        reviews = [rated(row, f"{path.name} row {number}") for number, row in enumerate(rows)]
+    found = digest(reviews)
+    if crawl.sha256 not in (None, found):
+        raise WrongFile(
+            f"{path} does not hold the crawl's pinned rows: expected SHA-256 {crawl.sha256}, got {found} "
+            f"over {len(reviews):,} reviews; set fetch.crawl.sha256 in params.yaml to that, or to null, to take them"
+        )
+    return reviews
+
+
+def write_crawl(reviews: list[RatedReview], target: Path) -> None:
+    """Write ``reviews``, possibly none, as a table of id, text, stars and date."""
+    columns = {name: [getattr(review, name) for review in reviews] for name in ("id", "text", "stars", "date")}
+    with writing(target) as temporary:
+        pyarrow.parquet.write_table(pyarrow.table(columns, schema=CRAWL_SCHEMA), temporary)
+
+
 def main() -> None:
     """Stage fetch."""
     settings = Params.load().fetch
+    crawl = read_crawl(settings.crawl)
+    write_crawl(crawl, artifacts.CRAWL_FILE)
+    if crawl:
+        print(f"{artifacts.CRAWL_FILE}: {len(crawl):,} rated reviews, SHA-256 {digest(crawl)}")
     source = os.environ.get(SOURCE_VARIABLE) or settings.source
     for file, target in ((settings.train, artifacts.TRAIN_FILE), (settings.test, artifacts.TEST_FILE)):
         fetch_file(source, file, target)

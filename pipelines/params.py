@@ -7,13 +7,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.errors import DataError
-from data.labels import NeutralBand
 from pipelines.errors import SettingsError
 from training.config import Backbone, Training
 from training.errors import TrainingError
+from training.pretrain import Pretraining
 
 PARAMS_FILE = Path("params.yaml")
 
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Fraction = Annotated[float, Field(gt=0.0, lt=0.5)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
@@ -30,18 +31,59 @@ class SourceFile(_Section):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class Crawl(_Section):
+    """The raw crawl, if it is used: a folder of its JSON files, or a Parquet table; ``NSMC_CRAWL`` takes over.
+
+    ``sha256`` is that of its rows (``data.crawl.digest``); none accepts any. With neither, there is no crawl.
+    """
+
+    source: str | None
+    sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Fetch(_Section):
     """Where the two files come from: a folder, or any URL that fsspec opens; ``NSMC_SOURCE`` takes over."""
 
     source: str
     train: SourceFile
     test: SourceFile
+    crawl: Crawl
 
 
 class Prepare(_Section):
     """How dev is cut from train."""
 
     dev_fraction: Fraction
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class Teacher(_Section):
+    """Whose answers are mixed into the targets by ``weight``: ``linear`` (cross-fitted), or folders of bundles.
+
+    Several are averaged.
+    """
+
+    weight: float = Field(ge=0.0, le=1.0)
+    names: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _somebody_teaches(self) -> Self:
+        if self.weight > 0.0 and not self.names:
+            raise ValueError("compose.teacher.names is empty; with a weight above 0 it must name somebody")
+        return self
+
+
+class Compose(_Section):
+    """What is learned from beside NSMC's train.
+
+    ``polar`` adds the crawl's reviews of 1-4 and 9-10 stars at train's class prior; ``neutral`` those of 5-8 stars,
+    whose probability of being positive is taken to be ``neutral_targets``.
+    """
+
+    polar: bool
+    neutral: bool
+    neutral_targets: tuple[Probability, Probability, Probability, Probability]
+    teacher: Teacher
     seed: int = Field(ge=0, lt=2**32)
 
 
@@ -52,15 +94,11 @@ class Encode(_Section):
 
 
 class Judge(_Section):
-    """How probabilities become verdicts."""
+    """How models are judged, and the neutral band where no neutral reviews are at hand to fit it on."""
 
     neutral_low: float = Field(ge=0.0, le=0.5)
     neutral_high: float = Field(ge=0.5, le=1.0)
-
-    @property
-    def band(self) -> NeutralBand:
-        """The bounds as the shared type."""
-        return NeutralBand(self.neutral_low, self.neutral_high)
+    resamples: int = Field(ge=100, le=100_000)
 
 
 class Export(_Section):
@@ -95,7 +133,9 @@ class Params(_Section):
     fetch: Fetch
     prepare: Prepare
     encode: Encode
+    compose: Compose
     backbone: Backbone
+    pretrain: Pretraining
     train: Training
     judge: Judge
     export: Export

@@ -1,9 +1,11 @@
-"""Clean the reviews, drop the empty ones, cut dev from train, and report what the data is like."""
+"""Clean the reviews, drop the empty ones, cut dev from train and from the crawl, and report what the data is like."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset, Features, Value, disable_progress_bars
 
 from data import nsmc
 from data.checks import data_report
@@ -13,9 +15,12 @@ from data.split import dev_rows
 from data.text import clean
 from pipelines import artifacts, stage
 from pipelines.params import Params
-from pipelines.splits import rows_digest
+from pipelines.splits import read_table, rows_digest
 
 COLUMNS = ["id", "text", "label"]
+CRAWL_FEATURES = Features(
+    {"id": Value("string"), "text": Value("string"), "stars": Value("int64"), "date": Value("string")}
+)
 
 
 def cleaned(reviews: Sequence[Review]) -> Dataset:
@@ -23,6 +28,35 @@ def cleaned(reviews: Sequence[Review]) -> Dataset:
     raw = Dataset.from_dict({name: [getattr(review, name) for review in reviews] for name in COLUMNS})
     texts = raw.map(lambda batch: {"text": [clean(text) for text in batch["text"]]}, batched=True)
     return texts.filter(lambda batch: [bool(text) for text in batch["text"]], batched=True)
+
+
+def crawled(known: Sequence[Review], held_out: Collection[str], fraction: float, seed: int) -> dict[str, Dataset]:
+    """The crawl's reviews that ``known`` does not hold, as parts to learn from, to choose on and to report on.
+
+    ``held_out`` are cleaned texts of dev and test, which are in no part; a text that comes twice counts once.
+    """
+    seen, identifiers = set(held_out), {review.id for review in known}
+    seen |= {clean(review.text) for review in known}
+    crawl = read_table(artifacts.CRAWL_FILE)
+    kept: dict[str, list[Any]] = {name: [] for name in CRAWL_FEATURES}
+    for identifier, raw, stars, date in zip(*(crawl[name][:] for name in CRAWL_FEATURES), strict=True):
+        text = clean(raw)
+        if text and text not in seen and identifier not in identifiers:
+            seen.add(text)
+            for column, value in zip(kept.values(), (identifier, text, stars, date), strict=True):
+                column.append(value)
+    whole = Dataset.from_dict(kept, features=CRAWL_FEATURES)
+    if not len(whole):
+        return dict.fromkeys(("crawl_train", "crawl_dev", "crawl_test"), whole)
+    dev = dev_rows(whole["text"][:], whole["stars"][:], fraction, seed)
+    rest = sorted(set(range(len(whole))) - set(dev))
+    held = whole.select(rest)
+    test = dev_rows(held["text"][:], held["stars"][:], fraction, seed + 1)
+    return {
+        "crawl_train": held.select(sorted(set(range(len(held))) - set(test))),
+        "crawl_dev": whole.select(dev),
+        "crawl_test": held.select(test),
+    }
 
 
 def _write(dataset: Dataset, path: Path) -> None:
@@ -47,6 +81,14 @@ def main() -> None:
     report["splits"] = {
         name: {"rows": len(split), "positive": sum(split["label"][:]), "sha256": rows_digest(split)}
         for name, split in splits.items()
+    }
+    splits |= crawled(
+        [*train, *test], {*splits["dev"]["text"][:], *held_out["text"][:]}, settings.dev_fraction, settings.seed
+    )
+    report["crawl"] = {
+        name: {"rows": len(split), "by_stars": dict(sorted(Counter(map(str, split["stars"][:])).items()))}
+        for name, split in splits.items()
+        if name.startswith("crawl")
     }
     for name, split in splits.items():
         _write(split, artifacts.PREPARED / f"{name}.parquet")

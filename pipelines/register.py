@@ -6,6 +6,7 @@ from typing import Any
 
 from data.bundle import Bundle
 from pipelines import artifacts, curves, stage
+from pipelines.card import model_card
 from pipelines.lineage import datasets_used, git_commit
 from pipelines.params import Params
 from pipelines.registry import DIGEST_TAG, EVALUATION, REPORTS, ROWS_TAG, Registry, place
@@ -27,10 +28,16 @@ def _run(registry: Registry, params: Params, digest: str) -> tuple[str, bool]:
 
 
 def _flat_metrics(evaluation: dict[str, Any], export: dict[str, Any]) -> dict[str, float]:
-    metrics = {f"{split}/{name}": value for split in ("dev", "test") for name, value in evaluation[split].items()}
-    metrics |= {f"export/{name}": float(value) for name, value in export.items()}
-    metrics |= {name: float(evaluation[name]) for name in ("temperature", "majority_accuracy")}
-    return metrics
+    """All numbers of both reports, by their path; MLflow's names allow no other signs."""
+    found: dict[str, float] = {}
+    waiting: list[tuple[str, Any]] = [("", evaluation), ("export", export)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{path}/{key}".lstrip("/"), inner) for key, inner in value.items()]
+        elif value is not None:
+            found[path] = float(value)
+    return found
 
 
 def main() -> None:
@@ -48,15 +55,20 @@ def main() -> None:
         ROWS_TAG: artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"],
         "test_accuracy": f"{bundle.manifest.metrics['test_accuracy']:.4f}",
     }
+    reports = (artifacts.TRAIN_REPORT, artifacts.EVALUATION_REPORT, artifacts.DATA_REPORT)
+    card = model_card(params, *(artifacts.read_json(report) for report in reports))
     with registry.finishing(run_id):
         for step, points in curves.recorded() if made else ():
             registry.log_metrics(run_id, points, step)
         registry.log_metrics(run_id, _flat_metrics(evaluation, export))
         registry.tag_run(run_id, {DIGEST_TAG: digest, **tags})
-        registry.attach(run_id, artifacts.PREDICTIONS, place(EVALUATION, digest))
-        for folder in (artifacts.REPORTS, artifacts.PLOTS):
+        for file in (artifacts.PREDICTIONS, artifacts.BEHAVIOUR_REPORT):
+            registry.attach(run_id, file, place(EVALUATION, digest))
+        for folder in (artifacts.REPORTS, artifacts.PLOTS, artifacts.PICTURES):
             registry.attach(run_id, folder, place(REPORTS, digest))
-        version = registry.register(run_id, bundle, tags)
+        registry.attach_text(run_id, card, f"{place(REPORTS, digest)}/model_card.md")
+        registry.describe_run(run_id, card)
+        version = registry.register(run_id, bundle, tags, card)
     artifacts.write_json(
         artifacts.REGISTRATION,
         {"model": params.register_.model, "version": version.number, "digest": version.digest, "run_id": run_id},

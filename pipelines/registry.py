@@ -17,8 +17,9 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from data.bundle import Bundle
 from pipelines.errors import RegistryError
@@ -26,11 +27,15 @@ from pipelines.lineage import DatasetUse
 from pipelines.params import Register
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+PARENT_VARIABLE = "MLFLOW_PARENT_RUN"
+"""Names the run that new runs are children of, if any: a sweep sets it."""
+EXPERIMENT_VARIABLE, EXPERIMENT_TAG = "DVC_EXP_NAME", "dvc_experiment"
+"""Where DVC says which of its experiments a stage runs in, and the tag that keeps it."""
 STORE = Path("mlruns")
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 BUNDLE, EVALUATION, REPORTS = "bundle", "evaluation", "reports"
 DIGEST_TAG, ROWS_TAG, DECISION_TAG = "bundle_digest", "test_rows_sha256", "gate_decision"
-_PARAM_LIMIT = 6000
+_PARAM_LIMIT, _TAG_LIMIT = 6000, 8000
 _BATCH_LIMIT = 100
 
 
@@ -74,12 +79,11 @@ class Registry:
         self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def start_run(self, name: str, settings: Mapping[str, Any], datasets: Sequence[DatasetUse], commit: str) -> str:
-        """Open a run and log what it is about to do; returns its id."""
-        run = self._client.create_run(
-            self._experiment_id(),
-            run_name=name,
-            tags={"mlflow.runName": name, "mlflow.source.git.commit": commit, "git_commit": commit},
-        )
+        """Open a run, a child of the one that ``PARENT_VARIABLE`` names, and log what it will do; returns its id."""
+        outside = {MLFLOW_PARENT_RUN_ID: PARENT_VARIABLE, EXPERIMENT_TAG: EXPERIMENT_VARIABLE}
+        tags = {tag: os.environ[variable] for tag, variable in outside.items() if os.environ.get(variable)}
+        tags |= {"mlflow.runName": name, "mlflow.source.git.commit": commit, "git_commit": commit}
+        run = self._client.create_run(self._experiment_id(), run_name=name, tags=tags)
         run_id: str = run.info.run_id
         parameters = [Param(key, str(value)[:_PARAM_LIMIT]) for key, value in _flat(settings)]
         for start in range(0, len(parameters), _BATCH_LIMIT):
@@ -94,6 +98,12 @@ class Registry:
         self._client.log_inputs(run_id, datasets=inputs)
         self._client.log_batch(run_id, tags=[RunTag(f"{use.name}_sha256", use.sha256) for use in datasets])
         return run_id
+
+    def children(self, run_id: str) -> dict[str, str]:
+        """Ids of the runs that are children of this one, by the DVC experiment that each was started in."""
+        wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+        found = self._client.search_runs([self._experiment_id()], wanted, max_results=1000)
+        return {run.data.tags.get(EXPERIMENT_TAG, ""): run.info.run_id for run in found}
 
     def has_run(self, run_id: str) -> bool:
         """Whether this store knows the run, and it was not deleted."""
@@ -121,6 +131,16 @@ class Registry:
         finally:
             self._client.set_terminated(run_id, status=status)
 
+    @contextmanager
+    def watching(self, run_id: str) -> Iterator[None]:
+        """Log what the block takes of processor, memory, disk and GPU as the run's system metrics."""
+        monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self.uri)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Add one point to each named curve."""
         now = int(time.time() * 1000)
@@ -137,8 +157,19 @@ class Registry:
         else:
             self._client.log_artifact(run_id, str(path), where)
 
-    def register(self, run_id: str, bundle: Bundle, tags: Mapping[str, str]) -> Version:
-        """The version that holds ``bundle``, made from the run's artifacts unless it exists; it becomes candidate."""
+    def attach_text(self, run_id: str, text: str, where: str) -> None:
+        """Keep ``text`` as the file ``where`` of the run's artifacts."""
+        self._client.log_text(run_id, text, where)
+
+    def describe_run(self, run_id: str, text: str) -> None:
+        """Show ``text``, Markdown, on the run's page."""
+        self.tag_run(run_id, {MLFLOW_RUN_NOTE: text[:_TAG_LIMIT]})
+
+    def register(self, run_id: str, bundle: Bundle, tags: Mapping[str, str], card: str) -> Version:
+        """The version that holds ``bundle``, made from the run's artifacts unless it exists; it becomes candidate.
+
+        ``card``, Markdown, is shown on its page.
+        """
         digest = bundle.manifest.digest
         version = self.version_by_digest(digest)
         if version is None:
@@ -149,7 +180,7 @@ class Registry:
                 source=f"runs:/{run_id}/{place(BUNDLE, digest)}",
                 run_id=run_id,
                 tags={DIGEST_TAG: digest, **tags},
-                description=f"{bundle.manifest.model_name}, bundle {digest[:12]}",
+                description=card,
             )
             version = Version.of(created)
         self._client.set_registered_model_alias(self._names.model, CANDIDATE, str(version.number))
@@ -161,6 +192,19 @@ class Registry:
             f"name = '{self._names.model}' and tag.{DIGEST_TAG} = '{digest}'", order_by=["version_number DESC"]
         )
         return Version.of(found[0]) if found else None
+
+    def version(self, name: str) -> Version:
+        """The version that ``name``, a number or an alias, stands for; raises RegistryError, naming what there is."""
+        model, where = self._names.model, redacted(self.uri)
+        versions = {int(v.version): Version.of(v) for v in self._client.search_model_versions(f"name = '{model}'")}
+        if not versions:
+            raise RegistryError(f"no version of {model} is registered in {where} yet")
+        aliases = {alias: int(n) for alias, n in self._client.get_registered_model(model).aliases.items()}
+        found = versions.get(int(name) if name.isdecimal() else aliases.get(name, 0))
+        if found is None:
+            known = [*map(str, sorted(versions)), *(f"{alias} ({n})" for alias, n in sorted(aliases.items()))]
+            raise RegistryError(f"{name!r} is no version of {model} in {where}; there are {', '.join(known)}")
+        return found
 
     def champion(self) -> Version | None:
         """The version that the alias ``champion`` names, if it names one."""

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines import launch
 from tests.contract.project import closure
 
 ROOT = Path(__file__).parent.parent.parent
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-ORDER = ["fetch", "prepare", "train", "evaluate", "export", "register", "choose", "package"]
+FLOW = "fetch prepare baseline compose backbone train evaluate export register choose package"
+ORDER = FLOW.split()
+CASES = "training/behaviour_cases"
+"""Read by ``training.behaviour``, as data."""
 
 
 def test_the_stages_are_the_flow() -> None:
@@ -19,16 +23,21 @@ def test_the_stages_are_the_flow() -> None:
 
 @pytest.mark.parametrize("stage", ORDER)
 def test_a_stage_is_a_thin_command(stage: str) -> None:
-    assert STAGES[stage]["cmd"] == f"python -m pipelines.{stage}"
+    launched = "launch " if stage in launch.STAGES else ""
+    assert STAGES[stage]["cmd"] == f"python -m pipelines.{launched}{stage}"
     assert len((ROOT / "pipelines" / f"{stage}.py").read_text().splitlines()) <= 220
 
 
 @pytest.mark.parametrize("stage", ORDER)
 def test_code_dependencies_are_the_imports(stage: str) -> None:
     expected = {path.as_posix() for path in closure(ROOT, f"pipelines.{stage}")[0]}
+    if stage in launch.STAGES:
+        expected |= {path.as_posix() for path in closure(ROOT, "pipelines.launch")[0]}
     if stage == "package":  # it builds the service's files into the Bento
         expected |= {path.as_posix() for path in closure(ROOT, "serving.service")[0]}
         expected |= {"bentofile.yaml", "requirements/serve.txt"}
+    if "training/behaviour.py" in expected:
+        expected.add(CASES)
     named = {path for path in STAGES[stage]["deps"] if not path.startswith("artifacts/")}
     assert sorted(named) == sorted(expected)
 
@@ -54,5 +63,7 @@ def test_what_talks_to_stores_is_never_restored_from_the_run_cache(stage: str) -
 def test_parameters_exist() -> None:
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     for stage in STAGES.values():
-        for key in stage["params"]:
-            assert key in settings
+        for key in stage.get("params", []):
+            section, _, name = key.partition(".")
+            assert section in settings
+            assert not name or name in settings[section]

@@ -12,7 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from data.files import sha256
-from pipelines import artifacts
+from pipelines import artifacts, curves
 from pipelines.registry import local_uri
 from tests.e2e.conftest import Workspace
 
@@ -35,7 +35,7 @@ def stop_after_an_epoch(process: subprocess.Popen[bytes], folder: Path, number: 
     """Send ``number`` once another epoch was put away; returns the exit status."""
 
     def put_away() -> set[tuple[str, int]]:
-        return {(str(path), path.stat().st_mtime_ns) for path in folder.glob(".cache/checkpoints/*/reports.json")}
+        return {(str(path), path.stat().st_mtime_ns) for path in folder.glob(".cache/checkpoints/*/progress.json")}
 
     before, deadline = put_away(), time.monotonic() + 120
     while put_away() == before and process.poll() is None:
@@ -47,7 +47,9 @@ def stop_after_an_epoch(process: subprocess.Popen[bytes], folder: Path, number: 
 
 def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copyfile(reproduced.folder / "params.yaml", tmp_path / "params.yaml")
-    shutil.copytree(reproduced.folder / artifacts.PREPARED, tmp_path / artifacts.PREPARED)
+    for folder in (artifacts.PREPARED, artifacts.BACKBONE):
+        shutil.copytree(reproduced.folder / folder, tmp_path / folder)
+    shutil.copyfile(reproduced.folder / artifacts.LESSONS, tmp_path / artifacts.LESSONS)
     monkeypatch.chdir(tmp_path)
     client = MlflowClient(local_uri())
 
@@ -64,9 +66,10 @@ def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkey
     assert sha256(WEIGHTS) == sha256(reproduced.folder / WEIGHTS)
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
+    _, epochs = curves.read()
     assert {point.step for point in client.get_metric_history(run.info.run_id, "epoch/dev_accuracy")} == {
-        15 * epoch for epoch in range(1, 11)
+        report["step"] for report in epochs
     }
-    curves = (artifacts.STEPS_PLOT, artifacts.EPOCHS_PLOT)
-    assert all((tmp_path / curve).read_bytes() == (reproduced.folder / curve).read_bytes() for curve in curves)
+    plots = (artifacts.STEPS_PLOT, artifacts.EPOCHS_PLOT)
+    assert all((tmp_path / plot).read_bytes() == (reproduced.folder / plot).read_bytes() for plot in plots)
     assert not list(Path(".cache/checkpoints").iterdir())

@@ -14,7 +14,10 @@ from pipelines.registry import BUNDLE, CANDIDATE, CHAMPION, DIGEST_TAG, EVALUATI
 from tests.e2e.conftest import Workspace, fingerprint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
-STAGES = ("fetch", "prepare", "train", "evaluate", "export", "register", "choose", "package")
+STAGES = (
+    *("fetch", "prepare", "baseline", "compose", "backbone", "train", "evaluate", "export"),
+    *("register", "choose", "package"),
+)
 
 
 def changed(workspace: Workspace, section: str, key: str, value: object) -> set[str]:
@@ -44,9 +47,11 @@ def test_a_second_time_does_nothing(reproduced: Workspace) -> None:
     [
         ("train", "learning_rate", 0.001, {"train"}),
         ("prepare", "seed", 7, {"prepare"}),
-        ("judge", "neutral_low", 0.3, {"export"}),
+        ("judge", "neutral_low", 0.3, {"evaluate"}),
         ("choose", "significance", 0.1, {"choose"}),
-        ("encode", "max_length_tokens", 256, {"train", "evaluate", "export"}),
+        ("compose", "polar", True, {"compose"}),
+        ("backbone", "seed", 7, {"backbone"}),
+        ("encode", "max_length_tokens", 256, {"backbone", "train", "evaluate", "export"}),
     ],
 )
 def test_a_setting_reruns_only_what_depends_on_it(
@@ -76,11 +81,14 @@ def test_the_champion_is_registered_with_its_lineage(reproduced: Workspace, monk
     assert champion.run_id
     run = client.get_run(champion.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.epochs"] == "10"
+    assert run.data.params["train.epochs"] == "3"
     assert {"git_commit", "dvc_lock_sha256", "train_sha256", "dev_sha256", "test_sha256"} <= set(run.data.tags)
     assert "test/accuracy" in run.data.metrics
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 5
-    assert len(client.get_metric_history(run.info.run_id, "epoch/dev_accuracy")) == 10
+    assert len(client.get_metric_history(run.info.run_id, "epoch/dev_accuracy")) == 3
+    assert "baseline/mcnemar_p" in run.data.metrics
+    assert "모델" in run.data.tags["mlflow.note.content"]
+    assert champion.description == run.data.tags["mlflow.note.content"]
     kept = {
         entry.path.rpartition("/")[2]
         for kind in (BUNDLE, EVALUATION, REPORTS)
@@ -93,6 +101,12 @@ def test_the_champion_is_registered_with_its_lineage(reproduced: Workspace, monk
         "predictions.parquet",
         "evaluation.json",
         "steps.csv",
+        "confusion.png",
+        "reliability.png",
+        "loss.png",
+        "mistakes.csv",
+        "behaviour.json",
+        "model_card.md",
     } <= kept
     assert bundle.manifest.lineage["mlflow_run_id"] == run.info.run_id
 
@@ -114,7 +128,7 @@ def test_another_store_gets_the_whole_run_from_the_records(
     assert version.tags[DIGEST_TAG] == Bundle.open(artifacts.BUNDLE).manifest.digest
     assert version.run_id
     assert len(client.get_metric_history(version.run_id, "train/loss")) > 5
-    assert len(client.get_metric_history(version.run_id, "epoch/dev_accuracy")) == 10
+    assert len(client.get_metric_history(version.run_id, "epoch/dev_accuracy")) == 3
     assert client.get_run(version.run_id).info.status == "FINISHED"
     register.main()
     experiment = client.get_experiment_by_name("nsmc")
@@ -127,7 +141,7 @@ def test_the_decision_and_its_reasons_are_written_down(reproduced: Workspace) ->
     decision = json.loads((reproduced.folder / artifacts.DECISION).read_text())
     assert decision["promoted"]
     assert decision["champion_before"] is None
-    assert "above the majority baseline's" in decision["reasons"][0]
+    assert "significantly better" in decision["reasons"][0]
 
 
 def test_the_bento_embeds_exactly_the_champion_and_only_the_serving_files(reproduced: Workspace) -> None:

@@ -17,8 +17,8 @@ def test_every_profile_is_complete_and_valid(name: str) -> None:
     assert Params.check(profile.resolve(name), name).profile == name
 
 
-def test_the_four_profiles_are_there() -> None:
-    assert profile.names() == ["compact", "demo", "koelectra-base-v3", "koelectra-small-v3"]
+def test_the_profiles_are_there() -> None:
+    assert profile.names() == ["compact", "compact-crawl", "demo", "koelectra-base-v3", "koelectra-small-v3"]
     assert profile.DEFAULT == "koelectra-base-v3"
 
 

@@ -37,7 +37,7 @@ def test_edits_are_not_lost_unless_told(target: Path) -> None:
 
 
 def test_an_unknown_profile_names_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="PROFILE is 'huge'; it must be one of compact, demo, koelectra-base-v3"):
+    with pytest.raises(SettingsError, match="PROFILE is 'huge'; it must be one of compact, compact-crawl, demo"):
         profile.write("huge", tmp_path / "params.yaml")
 
 

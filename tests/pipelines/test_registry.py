@@ -13,6 +13,7 @@ from pipelines.registry import BUNDLE, DIGEST_TAG, ROWS_TAG, Registry, redacted
 from tests.models import write_bundle
 
 NAMES = Register(experiment="tests", model="tiny")
+CARD = "# a card"
 USES = [DatasetUse("train", "a" * 64, "training", "somewhere")]
 
 
@@ -57,11 +58,11 @@ def test_a_run_that_ends_badly_says_so(registry: Registry, error: type[BaseExcep
 
 
 def test_registering_is_idempotent_by_digest(registry: Registry, bundle: Bundle, other: Bundle) -> None:
-    first = registry.register(start(registry), bundle, {ROWS_TAG: "rows"})
-    again = registry.register(start(registry), bundle, {ROWS_TAG: "rows"})
+    first = registry.register(start(registry), bundle, {ROWS_TAG: "rows"}, CARD)
+    again = registry.register(start(registry), bundle, {ROWS_TAG: "rows"}, CARD)
     assert first == again
     assert (first.number, first.digest, first.test_rows) == (1, bundle.manifest.digest, "rows")
-    second = registry.register(start(registry), other, {})
+    second = registry.register(start(registry), other, {}, CARD)
     assert second.number == 2
     client = MlflowClient(registry.uri)
     assert int(client.get_model_version_by_alias("tiny", "candidate").version) == 2
@@ -70,7 +71,7 @@ def test_registering_is_idempotent_by_digest(registry: Registry, bundle: Bundle,
 
 def test_aliases_move_and_remember_the_one_before(registry: Registry, bundle: Bundle, other: Bundle) -> None:
     assert registry.champion() is None
-    first, second = (registry.register(start(registry), each, {}) for each in (bundle, other))
+    first, second = (registry.register(start(registry), each, {}, CARD) for each in (bundle, other))
     registry.promote(first)
     registry.promote(first)
     assert registry.champion() == first
@@ -80,7 +81,7 @@ def test_aliases_move_and_remember_the_one_before(registry: Registry, bundle: Bu
 
 
 def test_a_bundle_comes_back_as_it_was(registry: Registry, bundle: Bundle, tmp_path: Path) -> None:
-    version = registry.register(start(registry), bundle, {})
+    version = registry.register(start(registry), bundle, {}, CARD)
     assert registry.version_by_digest(bundle.manifest.digest) == version
     assert registry.version_by_digest("0" * 64) is None
     folder = tmp_path / "download"
@@ -94,7 +95,7 @@ def test_two_bundles_of_one_run_are_kept_apart(
     registry: Registry, bundle: Bundle, other: Bundle, tmp_path: Path
 ) -> None:
     run_id = start(registry)
-    versions = [registry.register(run_id, each, {}) for each in (bundle, other)]
+    versions = [registry.register(run_id, each, {}, CARD) for each in (bundle, other)]
     assert [version.number for version in versions] == [1, 2]
     for version in versions:
         folder = tmp_path / str(version.number)

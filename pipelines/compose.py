@@ -1,0 +1,88 @@
+"""Compose the lessons: NSMC's train, the crawl's reviews where they are wanted, and what the teachers say of both."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from data.errors import BundleError
+from data.files import writing
+from pipelines import artifacts, stage
+from pipelines.errors import SettingsError
+from pipelines.params import Compose, Params
+from pipelines.splits import read_split
+from serving.model import Model
+from training.baseline import cross_fitted
+from training.mixture import neutral_rows, resampled, taught
+
+LINEAR = "linear"
+FOLDS = 4
+FloatArray = npt.NDArray[np.float64]
+
+
+def lessons(settings: Compose) -> pd.DataFrame:
+    """Text, P(positive) and source of everything that is learned from, in a fixed order."""
+    train, crawl = read_split("train"), read_split("crawl_train")
+    if (settings.polar or settings.neutral) and not len(crawl):
+        raise SettingsError(
+            "compose.polar or compose.neutral is on, but there is no crawl; set fetch.crawl.source or NSMC_CRAWL"
+        )
+    labels = np.asarray(train["label"][:])
+    parts = [pd.DataFrame({"text": train["text"][:], "positive": labels.astype(float), "source": "train"})]
+    texts, stars = np.asarray(crawl["text"][:], dtype=object), np.asarray(crawl["stars"][:], dtype=np.int64)
+    if settings.polar:
+        polar = resampled(stars, float(labels.mean()), settings.seed)
+        parts.append(pd.DataFrame({"text": texts[polar.rows], "positive": polar.labels, "source": "polar"}))
+    if settings.neutral:
+        rows = neutral_rows(stars)
+        target = np.asarray(settings.neutral_targets)[stars[rows] - 5]
+        parts.append(pd.DataFrame({"text": texts[rows], "positive": target, "source": "neutral"}))
+    table = pd.concat(parts, ignore_index=True)
+    if settings.teacher.weight > 0.0:
+        margins = np.mean([_margins(name, table, settings.seed) for name in settings.teacher.names], axis=0)
+        table["positive"] = taught(table["positive"].to_numpy(dtype=float), margins, settings.teacher.weight)
+    return table
+
+
+def _margins(name: str, table: pd.DataFrame, seed: int) -> FloatArray:
+    """(N,) log odds that the teacher gives each lesson; of a linear one, by those that have not seen its label."""
+    texts = table["text"].tolist()
+    if name != LINEAR:
+        return _bundle_margins(Path(name), texts)
+    labelled = (table["source"] != "neutral").to_numpy()
+    margins = np.empty(len(table))
+    fitted = cross_fitted(
+        [text for text, known in zip(texts, labelled, strict=True) if known],
+        table["positive"].to_numpy()[labelled].astype(int),
+        folds=FOLDS,
+        seed=seed,
+    )
+    margins[labelled] = fitted.margins
+    if not labelled.all():
+        margins[~labelled] = fitted.margin([text for text, known in zip(texts, labelled, strict=True) if not known])
+    return margins
+
+
+def _bundle_margins(folder: Path, texts: Sequence[str]) -> FloatArray:
+    try:
+        model = Model.load(folder, tag=folder.name)
+    except BundleError as error:
+        raise SettingsError(f"compose.teacher.names has {str(folder)!r}, which is no teacher: {error}") from error
+    positive = np.asarray(model.positive(model.bundle.encoder.encode(texts, truncate=True)), dtype=np.float64)
+    positive = positive.clip(1e-6, 1.0 - 1e-6)
+    return np.asarray(np.log(positive / (1.0 - positive)))
+
+
+def main() -> None:
+    """Stage compose."""
+    table = lessons(Params.load().compose)
+    with writing(artifacts.LESSONS) as temporary:
+        table.to_parquet(temporary, index=False)
+    counts = table["source"].value_counts(sort=False)
+    print("lessons: " + ", ".join(f"{count:,} {source}" for source, count in counts.items()))
+
+
+if __name__ == "__main__":
+    stage.run(main)
