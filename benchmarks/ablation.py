@@ -1,0 +1,160 @@
+"""What each switch is worth: ``python -m benchmarks.ablation`` in a workspace whose ``prepare`` stage has run.
+
+Trains the present ``params.yaml`` (meant for the profile ``compact``) as it is and with one switch at a time, three
+seeds each, and judges on dev alone. A run that is done is kept in the results file and never done again, so the table
+can be made over several evenings. Runs with the same seed start from the same weights and see the same rows.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from data.encode import Encoder
+from data.files import writing
+from data.probability import calibrated
+from pipelines import stage
+from pipelines.compose import lessons
+from pipelines.params import Params
+from pipelines.splits import read_split
+from training import model as models
+from training.calibrate import fit_temperature
+from training.finetune import FineTuning, SpecialIds, Split
+from training.loop import train
+from training.metrics import Scores
+from training.predict import logits
+from training.pretrain import ReplacedTokens
+from training.reports import Silent
+
+SEEDS = (1, 2, 3)
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "base": {},
+    "layer-wise learning rate, decay 0.8": {"train": {"layer_decay": 0.8}},
+    "label smoothing 0.1": {"train": {"label_smoothing": 0.1}},
+    "R-Drop 1.0": {"train": {"r_drop": 1.0}},
+    "average of weights, decay 0.999": {"train": {"average_decay": 0.999}},
+    "adversarial embeddings (FGM) 0.5": {"train": {"adversarial": 0.5}},
+    "token dropout 0.1": {"train": {"token_dropout": 0.1}},
+    "crawl, 1-4 and 9-10 stars at the class prior": {"compose": {"polar": True}},
+    "crawl, neutral stars too": {"compose": {"polar": True, "neutral": True}},
+    "distillation from the linear model, 0.5": {"compose": {"teacher": {"weight": 0.5, "names": ["linear"]}}},
+    "replaced token pretraining, 1 epoch": {"pretrain": {"epochs": 1}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run came to on dev."""
+
+    accuracy: float
+    log_loss: float
+    seconds: float
+
+
+def changed(params: Params, variant: Mapping[str, Mapping[str, Any]], seed: int) -> Params:
+    """``params`` with a variant's settings and all seeds of the training set to ``seed``."""
+    raw = params.model_dump(mode="json", by_alias=True)
+    for section, settings in variant.items():
+        raw[section] |= settings
+    for section in ("backbone", "pretrain", "train"):
+        raw[section]["seed"] = seed
+    return Params.check(raw, "ablation")
+
+
+def share(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
+    """The same random part of every source, in its order."""
+    return table.groupby("source", group_keys=False, sort=False).sample(frac=fraction, random_state=0).sort_index()
+
+
+def measure(params: Params, fraction: float) -> Figures:
+    """Train once and judge on dev."""
+    started = time.monotonic()
+    texts = [text for name in ("train", "crawl_train") for text in read_split(name)["text"][:]]
+    start = models.build(params.backbone, texts)
+    encoder = Encoder(start.tokenizer_json, params.encode.max_length_tokens)
+    ids = SpecialIds.of(encoder)
+    dev = read_split("dev")
+    dev_rows, labels = encoder.encode(dev["text"][:], truncate=True), np.asarray(dev["label"][:])
+    with tempfile.TemporaryDirectory(prefix="ablation-") as folder:
+        if params.pretrain.epochs:
+            rows = encoder.encode(texts[:: round(1 / fraction)], truncate=True)
+            task = ReplacedTokens(start.model, rows, dev_rows, params.pretrain, ids)
+            train(task, params.pretrain, listener=Silent(), checkpoint=Path(folder) / "pretrain")
+        table = share(lessons(params.compose), fraction)
+        rows = encoder.encode(table["text"].tolist(), truncate=True)
+        learned, held_out = Split(rows, table["positive"].tolist()), Split(dev_rows, labels.tolist())
+        tuning = FineTuning(start.model, learned, held_out, params.train, ids)
+        outcome = train(tuning, params.train, listener=Silent(), checkpoint=Path(folder) / "train")
+    start.model.load_state_dict(outcome.weights)
+    found = logits(start.model, dev_rows, encoder.pad_id)
+    positive = calibrated(found, fit_temperature(found, labels))[:, 1]
+    scores = Scores.of(labels, positive)
+    return Figures(scores.accuracy, scores.log_loss, time.monotonic() - started)
+
+
+def table(results: Mapping[str, Mapping[str, Any]], rows: str) -> str:
+    """Markdown: each variant's mean over its seeds and its paired difference from the base."""
+    lines = [
+        f"Lessons: {rows}. Dev figures, calibrated; mean over seeds, and the difference from the base with the same",
+        "seed (mean, and the smallest and largest of them).",
+        "",
+        "| switch | seeds | accuracy | difference, points | log loss | difference | time |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    base = results.get("base", {})
+    for name, runs in results.items():
+        paired = [seed for seed in runs if seed in base]
+        points = [100 * (runs[seed]["accuracy"] - base[seed]["accuracy"]) for seed in paired]
+        losses = [runs[seed]["log_loss"] - base[seed]["log_loss"] for seed in paired]
+        seconds = [runs[seed]["seconds"] / base[seed]["seconds"] for seed in paired]
+        lines.append(
+            f"| {name} | {len(runs)} | {100 * np.mean([run['accuracy'] for run in runs.values()]):.2f} % "
+            f"| {np.mean(points):+.2f} ({min(points):+.2f} to {max(points):+.2f}) "
+            f"| {np.mean([run['log_loss'] for run in runs.values()]):.4f} | {np.mean(losses):+.4f} "
+            f"| {np.mean(seconds):.2f} x |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is not in the results file yet, seed by seed, and write the table after each."""
+    parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__)
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the lessons, the same part for every variant")
+    parser.add_argument("--results", type=Path, default=Path("docs/results/ablation.json"))
+    parser.add_argument("--table", type=Path, default=Path("docs/results/ablation.md"))
+    parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
+    arguments = parser.parse_args()
+    params = Params.load()
+    results: dict[str, dict[str, Any]] = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+    known = results.setdefault("settings", {"fraction": arguments.fraction, "profile": params.profile})
+    if known != {"fraction": arguments.fraction, "profile": params.profile}:
+        parser.error(f"{arguments.results} was made with {known}; give another --results, or the same settings")
+    for seed in SEEDS:
+        for name in arguments.only:
+            if str(seed) in results.get(name, {}):
+                continue
+            figures = measure(changed(params, VARIANTS[name], seed), arguments.fraction)
+            results.setdefault(name, {})[str(seed)] = {
+                "accuracy": figures.accuracy,
+                "log_loss": figures.log_loss,
+                "seconds": round(figures.seconds, 1),
+                "threads": torch.get_num_threads(),
+            }
+            with writing(arguments.results) as temporary:
+                temporary.write_text(json.dumps(results, indent=1) + "\n")
+            done = {variant: results[variant] for variant in VARIANTS if variant in results}
+            with writing(arguments.table) as temporary:
+                temporary.write_text(table(done, f"{arguments.fraction:.0%} of {params.profile}'s"))
+            print(f"seed {seed}, {name}: {figures.accuracy:.4f} in {figures.seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    stage.run(main)
