@@ -44,13 +44,14 @@ class Answers:
 def decide(
     labels: IntArray, baseline: IntArray, candidate: Answers, champion: Answers | None, rule: Choose
 ) -> Decision:
-    """Judge a candidate by test labels (N,), beside the linear baseline's classes (N,) and any champion.
+    """Judge a candidate by test labels (N,), beside the classes (N,) of the rule's baseline and any champion.
 
-    It has to beat the baseline significantly, and must not be worse than the champion, on test or in any capability
-    of the behaviour suite.
+    It has to beat the baseline, and must not be worse than the champion, on test or in any capability of the
+    behaviour suite.
     """
     against = mcnemar(labels, candidate.classes, baseline)
-    beats_baseline = against.difference > 0 and against.p_value < rule.significance
+    significant = against.p_value < rule.significance
+    beats_baseline = against.difference > 0 and (significant or rule.baseline == "majority")
     figures = {
         "candidate_accuracy": float((candidate.classes == labels).mean()),
         "baseline_accuracy": float((baseline == labels).mean()),
@@ -58,8 +59,9 @@ def decide(
         "baseline_mcnemar_p": against.p_value,
     }
     reasons = [
-        f"{100 * against.difference:+.2f} points against the linear baseline, McNemar p = {against.p_value:.3g} on "
-        f"{against.rows:,} rows: {'' if beats_baseline else 'not '}significantly better at {rule.significance}"
+        f"{100 * against.difference:+.2f} points against the {rule.baseline} baseline, McNemar p = "
+        f"{against.p_value:.3g} on {against.rows:,} rows: {'' if significant else 'not '}significant at "
+        f"{rule.significance}, which is {'enough' if beats_baseline else 'not enough'}"
     ]
     if champion is None:
         reasons.append("there is no champion yet")
@@ -130,6 +132,13 @@ def _classes(predictions: pd.DataFrame) -> IntArray:
     return np.asarray(_test(predictions)["positive"] >= 0.5, dtype=np.int64)
 
 
+def _baseline(test: pd.DataFrame, rule: Choose) -> IntArray:
+    """The classes (N,) that the rule's baseline gives the test rows."""
+    if rule.baseline == "linear":
+        return np.asarray(test["baseline"])
+    return np.full(len(test), int(np.mean(read_split("train")["label"][:]) >= 0.5))
+
+
 def _record(decision: Decision, params: Params, candidate: Version, champion: Version | None) -> dict[str, Any]:
     """The decision as it is kept, beside the file in the candidate's tags."""
     live = candidate if decision.promoted else champion
@@ -169,7 +178,7 @@ def main() -> None:
     test = _test(table)
     theirs = None if champion is None else champion_answers(registry, champion, test_rows, suite.suite_digest)
     ours = Answers(_classes(table), suite)
-    decision = decide(test["label"].to_numpy(), test["baseline"].to_numpy(), ours, theirs, params.choose)
+    decision = decide(test["label"].to_numpy(), _baseline(test, params.choose), ours, theirs, params.choose)
     record = _record(decision, params, candidate, champion)
     reasons = "; ".join(decision.reasons)
     registry.tag_version(

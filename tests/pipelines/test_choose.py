@@ -6,7 +6,7 @@ from pipelines.params import Choose
 from training.behaviour import BehaviourReport, suite
 from training.behaviour import judge as judge_behaviour
 
-RULE = Choose(significance=0.05, max_drop_points=0.5)
+RULE = Choose(baseline="linear", significance=0.05, max_drop_points=0.5)
 LABELS = np.arange(10_000) % 2
 CASES = [case for case in suite() if case.label is not None]
 
@@ -43,8 +43,14 @@ def test_the_first_one_has_to_beat_the_linear_baseline_significantly() -> None:
     assert accepted.figures["baseline_difference_points"] == pytest.approx(10.0)
     by_chance = judged(wrong(3_990))
     assert not by_chance.promoted
-    assert "not significantly better at 0.05" in by_chance.reasons[0]
+    assert "not significant at 0.05, which is not enough" in by_chance.reasons[0]
     assert not judged(wrong(4_500)).promoted, "significantly worse"
+
+
+def test_beating_the_majority_by_chance_is_enough_where_the_profile_says_so() -> None:
+    rule = Choose(baseline="majority", significance=0.05, max_drop_points=0.5)
+    assert judged(wrong(3_990), rule=rule).promoted
+    assert not judged(wrong(4_000), rule=rule).promoted
 
 
 def test_a_better_one_is_promoted_with_figures() -> None:
@@ -66,7 +72,7 @@ def test_one_that_is_significantly_worse_is_refused() -> None:
 
 
 def test_a_drop_beyond_the_limit_is_refused_whatever_the_test_says() -> None:
-    lenient = Choose(significance=1e-9, max_drop_points=0.5)
+    lenient = Choose(baseline="linear", significance=1e-9, max_drop_points=0.5)
     decision = judged(wrong(1_060), wrong(1_000, start=5_000), rule=lenient)
     assert not decision.promoted
     assert "beyond the 0.5 points" in decision.reasons[2]
