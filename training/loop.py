@@ -192,7 +192,8 @@ class _Run:
         why = f"{DIVERGED:.0f} times that of the first report ({first:.4f})" if math.isfinite(loss) else "not a number"
         raise LossDiverged(
             f"the mean loss up to step {self.progress.step} of {self.total_steps} is {loss:.4f}, {why}; lower "
-            f"train.learning_rate (now {self.config.learning_rate}) or train.clip_norm (now {self.config.clip_norm})"
+            f"{self.config.section}.learning_rate (now {self.config.learning_rate}) or {self.config.section}.clip_norm "
+            f"(now {self.config.clip_norm})"
         )
 
     def _judge(self) -> None:

@@ -39,8 +39,7 @@ def toy(folder: Path, *options: str, processes: int = 1, wait: bool = True) -> s
     folder.mkdir(exist_ok=True)
     launch = [sys.executable, "-m"]
     if processes > 1:
-        launch += ["accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
-        launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m"]
+        launch += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
     process = subprocess.Popen(
         [*launch, "tests.training.toy", str(folder), *options],
         cwd=ROOT,
@@ -124,6 +123,7 @@ def test_two_processes_and_accumulation_take_the_steps_of_one(tmp_path: Path) ->
     toy(tmp_path / "one", "--no-dropout")
     toy(tmp_path / "parts", "--no-dropout", "--accumulation", "3")
     toy(tmp_path / "two", "--no-dropout", processes=2)
+    assert [outcome_of(tmp_path / name)["processes"] for name in ("one", "two")] == [1, 2]
     one = np.asarray(outcome_of(tmp_path / "one")["losses"])
     assert one[0] > one[-1] + 0.1, "there is something to differ in"
     for other in ("parts", "two"):

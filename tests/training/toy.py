@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from data.encode import Encoder
@@ -31,6 +32,7 @@ CONFIG = Training(
     log_every_steps=2,
     checkpoint_every_steps=3,
 )
+SMALL = replace(BACKBONE, seed=7)
 GOOD, BAD = ("재미있다", "최고다", "감동이다"), ("지루하다", "별로다", "아깝다")
 
 
@@ -61,7 +63,7 @@ class Recorder:
         self.epochs.append(report)
 
 
-def task(config: Training = CONFIG, backbone: Backbone = BACKBONE) -> FineTuning:
+def task(config: Training = CONFIG, backbone: Backbone = SMALL) -> FineTuning:
     texts, labels = reviews(200, seed=1)
     dev_texts, dev_labels = reviews(60, seed=2)
     start = models.build(backbone, texts)
@@ -95,13 +97,14 @@ def main() -> None:
     parser.add_argument("--accumulation", type=int, default=1)
     arguments = parser.parse_args()
     config = replace(CONFIG, accumulation=arguments.accumulation, average_decay=0.9)
-    backbone = replace(BACKBONE, dropout=0.0, attention_dropout=0.0) if arguments.no_dropout else BACKBONE
+    backbone = replace(SMALL, dropout=0.0, attention_dropout=0.0) if arguments.no_dropout else SMALL
     learned, recorder = task(config, backbone), Recorder(pause_s=0.2 if arguments.slow else 0.0)
     outcome = train(learned, config, listener=recorder, checkpoint=arguments.folder / "checkpoint", cpu=True)
     assert isinstance(learned.model, PreTrainedModel)
     if recorder.epochs:  # the main process
         result = {
             "digest": digest(learned.model),
+            "processes": PartialState().num_processes,
             "losses": [step.loss for step in outcome.steps],
             "reported_now": [step.step for step in recorder.steps],
         }
