@@ -18,13 +18,15 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro serve ui test check bench lock clean
+.PHONY: help install demo profile repro sweep compare serve ui test check bench bench-training gpu-check lock clean
 
 help: ## Show this list / 이 목록 보기
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=compact|demo|koelectra-base-v3|koelectra-small-v3   what repro trains"
 	@echo "  NSMC_SOURCE=FOLDER|URL                                      where NSMC's files are taken from"
+	@echo "  GRID=\"train.learning_rate=3e-4,5e-4 train.seed=1,2\"        what sweep tries, every combination"
+	@echo "  A=3 B=champion                                              what compare compares (candidate, champion), JSON=1"
 	@echo "  WORKSPACE=workspaces/demo   PORT=3000                       what serve and ui show, and where"
 
 install: $(READY) ## Set up .venv with locked packages / 가상 환경 설치
@@ -45,6 +47,12 @@ repro: $(READY) ## Retrain what changed: dvc repro, with PROFILE if given / 변�
 	$(if $(PROFILE),$(BIN)/python -m pipelines.profile $(PROFILE) $(if $(FORCE),--force))
 	$(BIN)/dvc repro
 
+sweep: $(READY) ## Try every combination of GRID as DVC experiments, by dev / 하이퍼파라미터 실험
+	$(BIN)/python -m pipelines.sweep "$(GRID)"
+
+compare: $(READY) ## Two versions A and B on the same test, with intervals / 두 버전 비교
+	@cd $(WORKSPACE) && python -m pipelines.compare $(or $(A),candidate) $(or $(B),champion) $(if $(JSON),--json)
+
 serve: $(READY) ## Serve the packaged champion on PORT / 서비스 실행
 	$(BIN)/python -m pipelines.serve --workspace $(WORKSPACE) --port $(PORT)
 
@@ -61,6 +69,12 @@ check: $(READY) ## ruff and mypy / 정적 검사
 
 bench: $(READY) ## Benchmarks / 벤치마크
 	$(BIN)/python -m benchmarks.path --workspace $(WORKSPACE)
+
+bench-training: $(READY) ## Our loop beside transformers' Trainer (SHAPE=compact|small) / 학습 속도 비교
+	$(BIN)/python -m benchmarks.training --shape $(or $(SHAPE),compact)
+
+gpu-check: $(READY) ## Whether a GPU trains like a CPU, and how fast / GPU 점검
+	$(BIN)/python -m benchmarks.gpu_check
 
 lock: $(READY) ## Lock requirements/*.txt again, from pyproject.toml / 의존성 고정
 	pip-compile $(LOCK) --extra dev --output-file requirements/dev.txt pyproject.toml

@@ -100,9 +100,10 @@ class Registry:
         return run_id
 
     def children(self, run_id: str) -> dict[str, str]:
-        """Ids of the runs that are children of this one, by the DVC experiment that each was started in."""
+        """Ids of the runs that are children of this one, the last that each DVC experiment started, by its name."""
         wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
-        found = self._client.search_runs([self._experiment_id()], wanted, max_results=1000)
+        order = ["attributes.start_time ASC"]
+        found = self._client.search_runs([self._experiment_id()], wanted, max_results=1000, order_by=order)
         return {run.data.tags.get(EXPERIMENT_TAG, ""): run.info.run_id for run in found}
 
     def has_run(self, run_id: str) -> bool:
