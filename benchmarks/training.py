@@ -592,7 +592,7 @@ def setting_for(shape: Shape, corpus: Corpus, precision: Precision, cpu: bool) -
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Dev accuracy of ours and of the grouped Trainer, seed by seed, and the standard error of their difference."""
+    """Dev accuracy of ours and of the grouped Trainer by seed; standard errors of one model and of the difference."""
 
     reviews: int
     dev: int
@@ -643,7 +643,7 @@ def accuracy(setting: Setting, corpus: Corpus, *, epochs: int, limit: int | None
         epochs=epochs,
         ours=ours.mean(axis=1).tolist(),
         theirs=theirs.mean(axis=1).tolist(),
-        standard_error=float(ours.mean(axis=0).std() / size**0.5),
+        standard_error=float(ours.std() / size**0.5),
         difference_error=float((ours - theirs).mean(axis=0).std() / size**0.5),
         seconds={way: statistics.mean(taken) for way, taken in spent.items()},
     )
