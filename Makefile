@@ -23,7 +23,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PROFILE=compact|demo|koelectra-base-v3|koelectra-small-v3   what repro trains"
+	@echo "  PROFILE=compact|compact-crawl|demo|koelectra-base-v3|koelectra-small-v3   what repro trains"
 	@echo "  NSMC_SOURCE=FOLDER|URL                                      where NSMC's files are taken from"
 	@echo "  GRID=\"train.learning_rate=3e-4,5e-4 train.seed=1,2\"        what sweep tries, every combination"
 	@echo "  A=3 B=champion                                              what compare compares (candidate, champion), JSON=1"
