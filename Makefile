@@ -82,6 +82,8 @@ lock: $(READY) ## Lock requirements/*.txt again, from pyproject.toml / 의존성
 	pip-compile $(LOCK) --extra serve --constraint requirements/dev.txt --output-file requirements/serve.txt pyproject.toml
 	@# any build of the pinned torch will do, not only the one that was found here
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/*.txt
+	@# the project itself runs from its folder; pip-compile names it, as a path of this machine
+	sed -i '/^nsmc-sentiment @ /d' requirements/*.txt
 	rm -rf build *.egg-info
 
 clean: ## Remove .venv, caches and the demo; artifacts, mlruns and models stay / 정리

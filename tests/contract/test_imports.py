@@ -49,3 +49,10 @@ def test_importing_serving_makes_nothing(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import serving.api, training.loop, pipelines.registry"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["dev", "train", "serve"])
+def test_locks_name_no_place_of_a_machine(name: str) -> None:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 30
+    assert not [line for line in lines if "@" in line or "file:" in line or "://" in line]
