@@ -55,4 +55,4 @@ def test_importing_serving_makes_nothing(tmp_path: Path) -> None:
 def test_locks_name_no_place_of_a_machine(name: str) -> None:
     lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) > 30
-    assert not [line for line in lines if "@" in line or "file:" in line or "://" in line]
+    assert not [line for line in lines if not line.startswith("#") and ("@" in line or "://" in line)]
