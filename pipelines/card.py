@@ -3,9 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines import artifacts
 from pipelines.params import Params
 
 Report = Mapping[str, Any]
+
+
+def present_card(params: Params) -> str:
+    """The card of the model whose reports lie in ``artifacts``."""
+    reports = (artifacts.TRAIN_REPORT, artifacts.EVALUATION_REPORT, artifacts.DATA_REPORT)
+    return model_card(params, *(artifacts.read_json(report) for report in reports))
 
 
 def model_card(params: Params, training: Report, evaluation: Report, data: Report) -> str:

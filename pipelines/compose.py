@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from data.crawl import NEUTRAL_STARS
 from data.errors import BundleError
 from data.files import writing
 from pipelines import artifacts, stage
@@ -37,7 +38,7 @@ def lessons(settings: Compose) -> pd.DataFrame:
         parts.append(pd.DataFrame({"text": texts[polar.rows], "positive": polar.labels, "source": "polar"}))
     if settings.neutral:
         rows = neutral_rows(stars)
-        target = np.asarray(settings.neutral_targets)[stars[rows] - 5]
+        target = np.asarray(settings.neutral_targets)[stars[rows] - NEUTRAL_STARS.start]
         parts.append(pd.DataFrame({"text": texts[rows], "positive": target, "source": "neutral"}))
     table = pd.concat(parts, ignore_index=True)
     if settings.teacher.weight > 0.0:

@@ -9,7 +9,7 @@ import torch
 from data.encode import TOKENIZER_FILE
 from data.files import replacing
 from pipelines import artifacts, stage
-from pipelines.card import model_card
+from pipelines.card import present_card
 from pipelines.errors import PipelineError
 from pipelines.params import Params
 from training import model as models
@@ -26,17 +26,10 @@ def main() -> None:
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     if size > LIMIT_BYTES:
         raise PipelineError(f"the weights take {size:,} bytes in half precision; at most {LIMIT_BYTES:,} are embedded")
-    card = model_card(
-        params,
-        *(
-            artifacts.read_json(report)
-            for report in (artifacts.TRAIN_REPORT, artifacts.EVALUATION_REPORT, artifacts.DATA_REPORT)
-        ),
-    )
     with replacing(FOLDER) as folder:
         tokenizer_json = (artifacts.MODEL / TOKENIZER_FILE).read_text(encoding="utf-8")
         models.save(model.half(), tokenizer_json, folder, weights)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        (folder / "README.md").write_text(present_card(params), encoding="utf-8")
     print(f"{FOLDER}: {size:,} bytes of weights")
 
 

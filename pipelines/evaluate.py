@@ -22,6 +22,7 @@ from training import behaviour
 from training import model as models
 from training.calibrate import fit_band, fit_temperature, rises, share_positive_by_star, three_way
 from training.metrics import intervals, mcnemar, paired_interval, reliability
+from training.mixture import neutral_rows
 from training.predict import logits
 from training.slices import by_leak, by_length, confident_mistakes, score_slices
 
@@ -63,7 +64,7 @@ def predictions(judge: Judge) -> pd.DataFrame:
 
 def neutral_band(positive: FloatArray, labels: IntArray, crawl: FloatArray, stars: IntArray) -> dict[str, Any]:
     """The band fitted on dev and the crawl's part of it, with its figures there."""
-    neutral = (stars >= 5) & (stars <= 8)
+    neutral = neutral_rows(stars)
     fit = fit_band(np.concatenate([positive, crawl[neutral]]), np.concatenate([STAR_OF_LABEL[labels], stars[neutral]]))
     return {"low": fit.band.low, "high": fit.band.high, "accuracy": fit.accuracy, "f1_macro": fit.f1_macro}
 

@@ -1,7 +1,7 @@
 """Clean the reviews, drop the empty ones, cut dev from train and from the crawl, and report what the data is like."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,12 @@ def cleaned(reviews: Sequence[Review]) -> Dataset:
     return texts.filter(lambda batch: [bool(text) for text in batch["text"]], batched=True)
 
 
-def crawled(known: Sequence[Review], held_out: Collection[str], fraction: float, seed: int) -> dict[str, Dataset]:
+def crawled(known: Sequence[Dataset], fraction: float, seed: int) -> dict[str, Dataset]:
     """The crawl's reviews that ``known`` does not hold, as parts to learn from, to choose on and to report on.
 
-    ``held_out`` are cleaned texts of dev and test, which are in no part; a text that comes twice counts once.
+    A review is held if its id or its cleaned text is; a text that comes twice counts once.
     """
-    seen, identifiers = set(held_out), {review.id for review in known}
-    seen |= {clean(review.text) for review in known}
+    seen, identifiers = ({value for each in known for value in each[name][:]} for name in ("text", "id"))
     crawl = read_table(artifacts.CRAWL_FILE)
     kept: dict[str, list[Any]] = {name: [] for name in CRAWL_FEATURES}
     for identifier, raw, stars, date in zip(*(crawl[name][:] for name in CRAWL_FEATURES), strict=True):
@@ -82,9 +81,7 @@ def main() -> None:
         name: {"rows": len(split), "positive": sum(split["label"][:]), "sha256": rows_digest(split)}
         for name, split in splits.items()
     }
-    splits |= crawled(
-        [*train, *test], {*splits["dev"]["text"][:], *held_out["text"][:]}, settings.dev_fraction, settings.seed
-    )
+    splits |= crawled([pool, held_out], settings.dev_fraction, settings.seed)
     report["crawl"] = {
         name: {"rows": len(split), "by_stars": dict(sorted(Counter(map(str, split["stars"][:])).items()))}
         for name, split in splits.items()

@@ -6,10 +6,10 @@ from typing import Any
 
 from data.bundle import Bundle
 from pipelines import artifacts, curves, stage
-from pipelines.card import model_card
-from pipelines.lineage import datasets_used, git_commit
+from pipelines.card import present_card
+from pipelines.lineage import git_commit
 from pipelines.params import Params
-from pipelines.registry import DIGEST_TAG, EVALUATION, REPORTS, ROWS_TAG, Registry, place
+from pipelines.registry import DIGEST_TAG, EVALUATION, REPORTS, ROWS_TAG, Registry, new_run, place
 
 LOCK_FILE = Path("dvc.lock")
 
@@ -23,8 +23,7 @@ def _run(registry: Registry, params: Params, digest: str) -> tuple[str, bool]:
     for run_id in (str(artifacts.read_json(artifacts.RUN)["run_id"]), version.run_id if version else ""):
         if run_id and registry.has_run(run_id):
             return run_id, False
-    settings = params.model_dump(mode="json", by_alias=True)
-    return registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit()), True
+    return new_run(registry, params), True
 
 
 def _flat_metrics(evaluation: dict[str, Any], export: dict[str, Any]) -> dict[str, float]:
@@ -55,8 +54,7 @@ def main() -> None:
         ROWS_TAG: artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"],
         "test_accuracy": f"{bundle.manifest.metrics['test_accuracy']:.4f}",
     }
-    reports = (artifacts.TRAIN_REPORT, artifacts.EVALUATION_REPORT, artifacts.DATA_REPORT)
-    card = model_card(params, *(artifacts.read_json(report) for report in reports))
+    card = present_card(params)
     with registry.finishing(run_id):
         for step, points in curves.recorded() if made else ():
             registry.log_metrics(run_id, points, step)

@@ -23,8 +23,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 
 from data.bundle import Bundle
 from pipelines.errors import RegistryError
-from pipelines.lineage import DatasetUse
-from pipelines.params import Register
+from pipelines.lineage import DatasetUse, datasets_used, git_commit
+from pipelines.params import Params, Register
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 PARENT_VARIABLE = "MLFLOW_PARENT_RUN"
@@ -251,6 +251,12 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def new_run(registry: Registry, params: Params) -> str:
+    """Open a run of the present settings, data and commit; returns its id."""
+    settings = params.model_dump(mode="json", by_alias=True)
+    return registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
 
 
 def local_uri() -> str:

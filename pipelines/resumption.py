@@ -13,9 +13,8 @@ from accelerate import PartialState
 import training
 from data.files import sha256
 from pipelines import artifacts
-from pipelines.lineage import datasets_used, git_commit
 from pipelines.params import Params
-from pipelines.registry import Registry
+from pipelines.registry import Registry, new_run
 from training.config import Schedule
 from training.loop import resolve_precision
 
@@ -52,8 +51,7 @@ class Resumption:
             if registry.has_run(run_id):
                 registry.resume_run(run_id)
                 return run_id
-        settings = params.model_dump(mode="json", by_alias=True)
-        run_id = registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
+        run_id = new_run(registry, params)
         artifacts.write_json(self._note, {"run_id": run_id})
         return run_id
 

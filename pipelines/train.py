@@ -2,23 +2,19 @@
 
 import time
 from dataclasses import asdict
-from functools import partial
 
 import pandas as pd
-from accelerate import PartialState
 
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing
 from pipelines import artifacts, curves, stage
+from pipelines.learning import learning
 from pipelines.params import Params
-from pipelines.progress import Progress
-from pipelines.registry import Registry
 from pipelines.resumption import Resumption
 from pipelines.splits import read_split
 from training import model as models
 from training.finetune import FineTuning, SpecialIds, Split
-from training.loop import resolve_precision, train
-from training.reports import Silent
+from training.loop import resolve_precision
 
 
 def main() -> None:
@@ -42,16 +38,10 @@ def main() -> None:
         config,
     )
     started = time.monotonic()
-    learn = partial(train, task, config, checkpoint=resumption.folder)
-    if not PartialState().is_main_process:
-        learn(listener=Silent())
-        return
-    registry = Registry(params.register_)
-    run_id = resumption.open_run(registry, params)
-    progress = Progress(registry, run_id, config.epochs)
-    with registry.finishing(run_id), registry.watching(run_id):
-        outcome = learn(listener=progress)
-        progress.close()
+    with learning(task, config, resumption, params) as learned:
+        if learned is None:
+            return
+        outcome = learned.outcome
         with replacing(artifacts.MODEL) as folder:
             tokenizer_json = (artifacts.BACKBONE / TOKENIZER_FILE).read_text(encoding="utf-8")
             models.save(model, tokenizer_json, folder, outcome.weights)
@@ -60,14 +50,14 @@ def main() -> None:
             "best_epoch": outcome.best.epoch,
             "train_loss": outcome.best.train_loss,
             "lessons": len(lessons),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": model.num_parameters(),
             "precision": resolve_precision(config),
             "seconds": round(time.monotonic() - started, 1),
         }
         artifacts.write_json(artifacts.TRAIN_REPORT, report)
-        artifacts.write_json(artifacts.RUN, {"run_id": run_id})
-    resumption.forget()
-    print(f"best epoch {outcome.best.epoch}: dev accuracy {outcome.best.dev_accuracy:.4f}; MLflow run {run_id}")
+        artifacts.write_json(artifacts.RUN, {"run_id": learned.run_id})
+    best = outcome.best
+    print(f"best epoch {best.epoch}: dev accuracy {best.dev_accuracy:.4f}; MLflow run {learned.run_id}")
 
 
 if __name__ == "__main__":

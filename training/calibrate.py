@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from data.crawl import NEUTRAL_STARS, POSITIVE_STARS, STARS
 from data.errors import SettingError
 from data.labels import NeutralBand
 from data.probability import calibrated
@@ -19,8 +20,6 @@ DoubleArray = npt.NDArray[np.float64]
 BOUNDS = (0.05, 20.0)
 
 STAR_CLASSES = ("negative", "neutral", "positive")
-FIRST_NEUTRAL_STAR, FIRST_POSITIVE_STAR, LAST_STAR = 5, 9, 10
-"""1-4 stars are negative, as NSMC has it, 9-10 positive; 5-8, which NSMC leaves out, are neutral."""
 QUANTILES = 400
 """How many bounds of a band are tried for each class of stars."""
 
@@ -148,9 +147,9 @@ def rises(shares: Sequence[StarShare], standard_errors: float = 3.0) -> bool:
 
 def _star_classes(stars: IntArray) -> npt.NDArray[np.int_]:
     """Indices in ``STAR_CLASSES``, (N,). Raises SettingError."""
-    if np.any((stars < 1) | (stars > LAST_STAR)):
-        raise SettingError(f"stars range from {np.min(stars)} to {np.max(stars)}; they must lie in 1 to {LAST_STAR}")
-    classes = (np.asarray(stars) >= FIRST_NEUTRAL_STAR).astype(int) + (np.asarray(stars) >= FIRST_POSITIVE_STAR)
+    if not np.all(np.isin(stars, STARS)):
+        raise SettingError(f"stars range from {np.min(stars)} to {np.max(stars)}; they must lie in 1 to {STARS[-1]}")
+    classes = np.isin(stars, NEUTRAL_STARS) + 2 * np.isin(stars, POSITIVE_STARS)
     absent = [name for number, name in enumerate(STAR_CLASSES) if not np.any(classes == number)]
     if absent:
         raise SettingError(f"no review has the stars of {', '.join(absent)}; all of {STAR_CLASSES} must be there")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -21,11 +21,6 @@ class Tally:
 
     loss: float = 0.0
     reviews: int = 0
-
-    def add(self, loss: float, reviews: int) -> None:
-        """Count some more."""
-        self.loss += loss
-        self.reviews += reviews
 
     @property
     def mean(self) -> float:
@@ -78,12 +73,7 @@ class Checkpoint:
         if main:
             if progress.best_weights:
                 save_file(progress.best_weights, self._fresh / _BEST_FILE)
-            content = asdict(
-                Progress(
-                    progress.epoch, progress.batch, progress.step, progress.steps, progress.epochs,
-                    progress.since_report, progress.since_epoch,
-                )
-            )  # fmt: skip
+            content = asdict(replace(progress, best_weights={}))
             del content["best_weights"]
             (self._fresh / _PROGRESS_FILE).write_text(json.dumps(content))
             shutil.rmtree(self._old, ignore_errors=True)

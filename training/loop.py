@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from training.average import Average
 from training.batches import TokenBatches
-from training.checkpoint import Checkpoint, Progress
+from training.checkpoint import Checkpoint, Progress, Tally
 from training.config import Schedule
 from training.errors import LossDiverged
 from training.optimizer import linear_schedule, optimizer_for
@@ -82,8 +82,7 @@ class _Run:
         self, accelerator: Accelerator, task: Task, config: Schedule, listener: Listener, checkpoint: Path
     ) -> None:
         self.accelerator, self.task, self.config, self.listener = accelerator, task, config, listener
-        self.steps_by_epoch = [len(task.batches.epoch(epoch)) for epoch in range(config.epochs)]
-        self.total_steps = sum(self.steps_by_epoch)
+        self.total_steps = sum(len(task.batches.epoch(epoch)) for epoch in range(config.epochs))
         optimizer = optimizer_for(task.model, config)
         warmup_steps = round(config.warmup_fraction * self.total_steps)
         self.schedule: LambdaLR = linear_schedule(optimizer, warmup_steps, self.total_steps)
@@ -96,7 +95,7 @@ class _Run:
         self.checkpoint = Checkpoint(accelerator, checkpoint)
         self.progress: Progress = self.checkpoint.load()
         self.pending = torch.zeros((), device=accelerator.device)
-        self.reported_at = time.monotonic()
+        self.reported_at, self.reviews_at = time.monotonic(), 0
 
     def finish(self) -> Outcome:
         progress, config = self.progress, self.config
@@ -162,7 +161,7 @@ class _Run:
         """Bring the losses of all processes since the last count into the tallies."""
         loss = float(self.accelerator.reduce(self.pending, reduction="sum"))
         self.pending.zero_()
-        self.progress.since_report.add(loss, 0)
+        self.progress.since_report.loss += loss
 
     def _report(self) -> None:
         progress = self.progress
@@ -178,8 +177,9 @@ class _Run:
             reviews_per_s=(tally.reviews - self.reviews_at) / seconds,
         )
         progress.steps.append(report)
-        progress.since_epoch.add(tally.loss, tally.reviews)
-        tally.loss, tally.reviews = 0.0, 0
+        progress.since_epoch.loss += tally.loss
+        progress.since_epoch.reviews += tally.reviews
+        progress.since_report = Tally()
         self.reported_at, self.reviews_at = time.monotonic(), 0
         if self.accelerator.is_main_process:
             self.listener.on_step(report)
@@ -206,7 +206,7 @@ class _Run:
             if report == best_of(progress.epochs):
                 weights = self.accelerator.get_state_dict(self.model)
                 progress.best_weights = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
-        progress.since_epoch.loss, progress.since_epoch.reviews = 0.0, 0
+        progress.since_epoch = Tally()
         if self.accelerator.is_main_process:
             self.listener.on_epoch(report)
 

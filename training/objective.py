@@ -57,9 +57,7 @@ class Objective:
         hidden &= ~torch.isin(ids, self._kept_ids)
         return {**inputs, "input_ids": ids.masked_fill(hidden, self._hidden_id)}
 
-    def learn(
-        self, model: nn.Module, embedding: Tensor, inputs: Inputs, target: Tensor, backward: Callable[[Tensor], None]
-    ) -> Tensor:
+    def learn(self, model: nn.Module, embedding: Tensor, inputs: Inputs, target: Tensor, backward: Backward) -> Tensor:
         """Hand what is to be minimized to ``backward``; returns the (B,) losses, detached.
 
         ``backward`` takes a (B,) loss and accumulates the gradient of its weighted sum.

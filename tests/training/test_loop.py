@@ -23,16 +23,8 @@ from training.errors import CheckpointFailed, LossDiverged
 from training.loop import train
 from training.predict import logits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small is slower on several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def toy(folder: Path, *options: str, processes: int = 1, wait: bool = True) -> subprocess.Popen[bytes]:

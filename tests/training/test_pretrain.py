@@ -1,7 +1,6 @@
 """Replaced token detection of a tiny model in a toy language: each text is one word, again and again."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from training.pretrain import (
 )
 from training.reports import Outcome
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 IDS = SpecialIds(pad=0, first=2, last=3, mask=4)
 SPECIAL = {0, 2, 3, 4}
 WORDS = range(5, 13)
@@ -50,15 +50,6 @@ CONFIG = Pretraining(
     checkpoint_every_steps=3,
 )
 SHORT = replace(CONFIG, epochs=2, average_decay=0.9)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small is slower on several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def corpus(count: int, seed: int) -> list[list[int]]:
