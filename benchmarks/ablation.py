@@ -2,28 +2,34 @@
 
 Trains the present ``params.yaml`` (meant for the profile ``compact``) as it is and with one switch at a time, three
 seeds each, and judges on dev alone. A run that is done is kept in the results file and never done again, so the table
-can be made over several evenings. Runs with the same seed start from the same weights and see the same rows.
+can be made over several evenings. Runs with the same seed start from the same weights and see the same rows; as many
+of them as there are cores are done at a time, on one thread each.
 """
 
 import argparse
+import hashlib
 import json
+import multiprocessing
+import os
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from datasets import Dataset
 
 from data.encode import Encoder
 from data.files import writing
 from data.probability import calibrated
 from pipelines import stage
 from pipelines.compose import lessons
-from pipelines.params import Params
+from pipelines.params import Compose, Params
 from pipelines.splits import read_split
 from training import model as models
 from training.calibrate import fit_temperature
@@ -46,7 +52,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "crawl, 1-4 and 9-10 stars at the class prior": {"compose": {"polar": True}},
     "crawl, neutral stars too": {"compose": {"polar": True, "neutral": True}},
     "distillation from the linear model, 0.5": {"compose": {"teacher": {"weight": 0.5, "names": ["linear"]}}},
-    "replaced token pretraining, 1 epoch": {"pretrain": {"epochs": 1}},
+    "crawl, neutral stars too, and distillation": {
+        "compose": {"polar": True, "neutral": True, "teacher": {"weight": 0.5, "names": ["linear"]}},
+    },
+    "wider first weights, 0.07": {"backbone": {"architecture": {"initializer_range": 0.07}}},
+    "replaced token pretraining, 1 epoch, from weights of 0.07": {
+        "backbone": {"architecture": {"initializer_range": 0.07}},
+        "pretrain": {"epochs": 1},
+    },
 }
 
 
@@ -61,43 +74,67 @@ class Figures:
 
 def changed(params: Params, variant: Mapping[str, Mapping[str, Any]], seed: int) -> Params:
     """``params`` with a variant's settings and all seeds of the training set to ``seed``."""
-    raw = params.model_dump(mode="json", by_alias=True)
-    for section, settings in variant.items():
-        raw[section] |= settings
+    raw = _merged(params.model_dump(mode="json", by_alias=True), variant)
     for section in ("backbone", "pretrain", "train"):
         raw[section]["seed"] = seed
     return Params.check(raw, "ablation")
 
 
-def share(table: pd.DataFrame, fraction: float) -> pd.DataFrame:
-    """The same random part of every source, in its order."""
-    return table.groupby("source", group_keys=False, sort=False).sample(frac=fraction, random_state=0).sort_index()
+def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings} | {
+        name: _merged(settings[name], change) if isinstance(change, Mapping) else change
+        for name, change in changes.items()
+    }
 
 
-def measure(params: Params, fraction: float) -> Figures:
-    """Train once and judge on dev."""
+class Lessons:
+    """The lessons by their settings, from one random part of the reviews, each composed once."""
+
+    def __init__(self, fraction: float, folder: Path) -> None:
+        self._folder = folder
+        self._train, self._crawl = (_part(read_split(name), fraction) for name in ("train", "crawl_train"))
+
+    def unlabelled(self) -> list[str]:
+        """The texts of all of them."""
+        return [*self._train["text"][:], *self._crawl["text"][:]]
+
+    def file(self, settings: Compose) -> Path:
+        """Where the lessons of ``settings`` lie."""
+        path = self._folder / f"{hashlib.sha256(settings.model_dump_json().encode()).hexdigest()}.parquet"
+        if not path.exists():
+            with writing(path) as temporary:
+                lessons(settings, self._train, self._crawl).to_parquet(temporary, index=False)
+        return path
+
+
+def _part(split: Dataset, fraction: float) -> Dataset:
+    return split.shuffle(seed=0).select(range(round(fraction * len(split))))
+
+
+def measure(params: Params, unlabelled: Sequence[str], table: Path) -> Figures:
+    """Train once, on one thread, and judge on dev."""
+    torch.set_num_threads(1)
     started = time.monotonic()
-    texts = [text for name in ("train", "crawl_train") for text in read_split(name)["text"][:]]
-    start = models.build(params.backbone, texts)
+    start = models.build(params.backbone, unlabelled)
     encoder = Encoder(start.tokenizer_json, params.encode.max_length_tokens)
     ids = SpecialIds.of(encoder)
     dev = read_split("dev")
     dev_rows, labels = encoder.encode(dev["text"][:], truncate=True), np.asarray(dev["label"][:])
     with tempfile.TemporaryDirectory(prefix="ablation-") as folder:
         if params.pretrain.epochs:
-            rows = encoder.encode(texts[:: round(1 / fraction)], truncate=True)
+            rows = encoder.encode(unlabelled, truncate=True)
             task = ReplacedTokens(start.model, rows, dev_rows, params.pretrain, ids)
             train(task, params.pretrain, listener=Silent(), checkpoint=Path(folder) / "pretrain")
-        table = share(lessons(params.compose), fraction)
-        rows = encoder.encode(table["text"].tolist(), truncate=True)
-        learned, held_out = Split(rows, table["positive"].tolist()), Split(dev_rows, labels.tolist())
+        taught = pd.read_parquet(table)
+        rows = encoder.encode(taught["text"].tolist(), truncate=True)
+        learned, held_out = Split(rows, taught["positive"].tolist()), Split(dev_rows, labels.tolist())
         tuning = FineTuning(start.model, learned, held_out, params.train, ids)
         outcome = train(tuning, params.train, listener=Silent(), checkpoint=Path(folder) / "train")
     start.model.load_state_dict(outcome.weights)
     found = logits(start.model, dev_rows, encoder.pad_id)
     positive = calibrated(found, fit_temperature(found, labels))[:, 1]
     scores = Scores.of(labels, positive)
-    return Figures(scores.accuracy, scores.log_loss, time.monotonic() - started)
+    return Figures(scores.accuracy, scores.log_loss, round(time.monotonic() - started, 1))
 
 
 def table(results: Mapping[str, Mapping[str, Any]], rows: str) -> str:
@@ -127,7 +164,8 @@ def table(results: Mapping[str, Mapping[str, Any]], rows: str) -> str:
 def main() -> None:
     """Run what is not in the results file yet, seed by seed, and write the table after each."""
     parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__)
-    parser.add_argument("--fraction", type=float, default=1.0, help="of the lessons, the same part for every variant")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the reviews, the same part for every variant")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, each on one thread")
     parser.add_argument("--results", type=Path, default=Path("docs/results/ablation.json"))
     parser.add_argument("--table", type=Path, default=Path("docs/results/ablation.md"))
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
@@ -137,17 +175,19 @@ def main() -> None:
     known = results.setdefault("settings", {"fraction": arguments.fraction, "profile": params.profile})
     if known != {"fraction": arguments.fraction, "profile": params.profile}:
         parser.error(f"{arguments.results} was made with {known}; give another --results, or the same settings")
-    for seed in SEEDS:
-        for name in arguments.only:
-            if str(seed) in results.get(name, {}):
-                continue
-            figures = measure(changed(params, VARIANTS[name], seed), arguments.fraction)
-            results.setdefault(name, {})[str(seed)] = {
-                "accuracy": figures.accuracy,
-                "log_loss": figures.log_loss,
-                "seconds": round(figures.seconds, 1),
-                "threads": torch.get_num_threads(),
-            }
+    left = [(seed, name) for seed in SEEDS for name in arguments.only if str(seed) not in results.get(name, {})]
+    with (
+        tempfile.TemporaryDirectory(prefix="lessons-") as folder,
+        ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool,
+    ):
+        composed, runs = Lessons(arguments.fraction, Path(folder)), {}
+        unlabelled = composed.unlabelled()
+        for seed, name in left:
+            settings = changed(params, VARIANTS[name], seed)
+            runs[pool.submit(measure, settings, unlabelled, composed.file(settings.compose))] = seed, name
+        for run in as_completed(runs):
+            (seed, name), figures = runs[run], run.result()
+            results.setdefault(name, {})[str(seed)] = asdict(figures)
             with writing(arguments.results) as temporary:
                 temporary.write_text(json.dumps(results, indent=1) + "\n")
             done = {variant: results[variant] for variant in VARIANTS if variant in results}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from datasets import Dataset
 
 from data.crawl import NEUTRAL_STARS
 from data.errors import BundleError
@@ -23,9 +24,8 @@ FOLDS = 4
 FloatArray = npt.NDArray[np.float64]
 
 
-def lessons(settings: Compose) -> pd.DataFrame:
+def lessons(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
     """Text, P(positive) and source of everything that is learned from, in a fixed order."""
-    train, crawl = read_split("train"), read_split("crawl_train")
     if (settings.polar or settings.neutral) and not len(crawl):
         raise SettingsError(
             "compose.polar or compose.neutral is on, but there is no crawl; set fetch.crawl.source or NSMC_CRAWL"
@@ -48,22 +48,11 @@ def lessons(settings: Compose) -> pd.DataFrame:
 
 
 def _margins(name: str, table: pd.DataFrame, seed: int) -> FloatArray:
-    """(N,) log odds that the teacher gives each lesson; of a linear one, by those that have not seen its label."""
+    """(N,) log odds that the teacher gives each lesson; of a linear one, by those that have not seen it."""
     texts = table["text"].tolist()
     if name != LINEAR:
         return _bundle_margins(Path(name), texts)
-    labelled = (table["source"] != "neutral").to_numpy()
-    margins = np.empty(len(table))
-    fitted = cross_fitted(
-        [text for text, known in zip(texts, labelled, strict=True) if known],
-        table["positive"].to_numpy()[labelled].astype(int),
-        folds=FOLDS,
-        seed=seed,
-    )
-    margins[labelled] = fitted.margins
-    if not labelled.all():
-        margins[~labelled] = fitted.margin([text for text, known in zip(texts, labelled, strict=True) if not known])
-    return margins
+    return cross_fitted(texts, table["positive"].to_numpy(), FOLDS, seed)
 
 
 def _bundle_margins(folder: Path, texts: Sequence[str]) -> FloatArray:
@@ -78,7 +67,7 @@ def _bundle_margins(folder: Path, texts: Sequence[str]) -> FloatArray:
 
 def main() -> None:
     """Stage compose."""
-    table = lessons(Params.load().compose)
+    table = lessons(Params.load().compose, read_split("train"), read_split("crawl_train"))
     with writing(artifacts.LESSONS) as temporary:
         table.to_parquet(temporary, index=False)
     counts = table["source"].value_counts(sort=False)

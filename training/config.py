@@ -16,7 +16,11 @@ def _require(valid: bool, field: str, value: object, allowed: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Shape of an ELECTRA discriminator that is trained from scratch, and of its vocabulary."""
+    """Shape of an ELECTRA discriminator that is trained from scratch, and of its vocabulary.
+
+    ``initializer_range`` is the standard deviation of its first weights. BERT's 0.02 is meant for 768 wide layers;
+    pretraining of narrow ones needs about 1/sqrt(hidden) to get off the ground.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -27,6 +31,7 @@ class Architecture:
     feed_forward: int
     vocabulary: int
     positions: int = 512
+    initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("layers", "hidden", "heads", "embedding", "feed_forward"):
@@ -34,6 +39,8 @@ class Architecture:
         _require(self.hidden % self.heads == 0, "architecture.hidden", self.hidden, f"a multiple of {self.heads} heads")
         _require(self.vocabulary >= 256, "architecture.vocabulary", self.vocabulary, "at least 256")
         _require(self.positions >= 3, "architecture.positions", self.positions, "at least 3")
+        name = "architecture.initializer_range"
+        _require(0.0 < self.initializer_range <= 1.0, name, self.initializer_range, "above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +153,5 @@ def electra_settings(architecture: Architecture, dropout: float, attention_dropo
         "max_position_embeddings": architecture.positions,
         "hidden_dropout_prob": dropout,
         "attention_probs_dropout_prob": attention_dropout,
+        "initializer_range": architecture.initializer_range,
     }

@@ -12,6 +12,7 @@ from data.encode import FIRST_TOKEN, LAST_TOKEN, MASK_TOKEN, Encoder
 from training.batches import TokenBatches, collate
 from training.config import Training
 from training.dropout import with_byte_dropout
+from training.first_token import with_first_token_only
 from training.objective import Objective, soft_cross_entropy
 from training.predict import logits
 
@@ -44,6 +45,7 @@ class FineTuning:
 
     def __init__(self, model: PreTrainedModel, train: Split, dev: Split, config: Training, ids: SpecialIds) -> None:
         with_byte_dropout(model)
+        with_first_token_only(model)
         self.model: nn.Module = model
         self.batches = TokenBatches([len(row) for row in train.rows], config.batch_tokens, config.seed)
         self._rows, self._positive = train.rows, np.asarray(train.positive, dtype=np.float32)

@@ -17,6 +17,7 @@ from data.encode import TOKENIZER_FILE
 from data.labels import NAMES
 from training.config import Backbone, electra_settings
 from training.errors import BackboneUnavailable
+from training.first_token import with_first_token_only
 from training.hub import WEIGHTS_FILES, Origin, fetch, load_pretrained, load_tokenizer_json
 from training.vocabulary import train_tokenizer
 
@@ -71,6 +72,7 @@ def save(model: PreTrainedModel, tokenizer_json: str, folder: Path, weights: dic
 def load(folder: Path) -> PreTrainedModel:
     """The model that ``save`` wrote, in evaluation mode; reads safetensors only."""
     model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    with_first_token_only(model)
     return model.eval()  # type: ignore[no-any-return]
 
 

@@ -98,7 +98,7 @@ def test_without_a_crawl_its_parts_are_empty(workspace: Path) -> None:
 
 def lessons_of(**settings: object) -> pd.DataFrame:
     raw = profile.resolve("demo")["compose"] | settings
-    return compose.lessons(Compose.model_validate(raw))
+    return compose.lessons(Compose.model_validate(raw), *map(splits.read_split, ("train", "crawl_train")))
 
 
 def test_lessons_are_train_alone_unless_more_is_wanted(workspace: Path) -> None:
