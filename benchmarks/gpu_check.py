@@ -16,7 +16,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from benchmarks.training import SEED, SHAPES, Corpus, Shape, compare, default_precision, forget_accelerator, nsmc_folder
+from benchmarks.machine import default_precision, forget_accelerator
+from benchmarks.subjects import SEED, SHAPES, Corpus, Shape, nsmc_folder
+from benchmarks.training import compare
 from training.config import Architecture, Precision, Training
 from training.finetune import FineTuning, Split
 from training.loop import train

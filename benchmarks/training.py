@@ -9,416 +9,26 @@ Machines are noisy: compare the ratios of one run, not two runs. Needs torch, tr
 """
 
 import argparse
-import ctypes
-import gc
 import json
-import os
-import platform
-import resource
 import statistics
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import accelerate
 import numpy as np
 import torch
 import transformers
-from accelerate.state import AcceleratorState
-from torch import Tensor, nn
-from transformers import (
-    ElectraConfig,
-    ElectraForSequenceClassification,
-    PreTrainedModel,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from data import nsmc
-from data.encode import Encoder
-from data.labels import NAMES
-from data.split import dev_rows
-from data.text import clean
-from training.batches import POOL_BATCHES, TokenBatches, collate
-from training.config import Architecture, Precision, Training, electra_settings
-from training.finetune import FineTuning, SpecialIds, Split
-from training.loop import resolve_precision, train
-from training.predict import FloatArray, logits
-from training.reports import Silent
-from training.vocabulary import train_tokenizer
+from benchmarks.machine import default_precision, described, matmul_flops
+from benchmarks.subjects import MAX_LENGTH_TOKENS, SEED, SHAPES, SOURCE_VARIABLE, Arithmetic, Corpus, Shape, nsmc_folder
+from benchmarks.ways import GROUPED, OURS, PADDED, WAYS, Setting
+from training.batches import POOL_BATCHES, TokenBatches
+from training.config import Precision
+from training.finetune import Split
+from training.predict import FloatArray
 
-SAMPLE = Path("data/sample")
-SOURCE_VARIABLE = "NSMC_SOURCE"
-MAX_LENGTH_TOKENS = 128
-"""What the padded way pads to; no way reads more of a review."""
 WARMUP_STEPS, LEAST_STEPS = 5, 3
 WITHIN_POINTS = 0.3
-SEED = 42
-OURS, PADDED, GROUPED = "ours", f"Trainer, padded to {MAX_LENGTH_TOKENS}", "Trainer, grouped by length"
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A model, its dropout and the settings it is trained with."""
-
-    architecture: Architecture
-    batch_tokens: int
-    learning_rate: float
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-
-    def model(self, seed: int) -> PreTrainedModel:
-        """Random weights, the same for the same seed."""
-        torch.manual_seed(seed)
-        config = ElectraConfig(**electra_settings(self.architecture, self.dropout, self.attention_dropout))
-        config.num_labels = len(NAMES)
-        return ElectraForSequenceClassification(config)
-
-
-SHAPES = {
-    "compact": Shape(
-        Architecture(layers=3, hidden=192, heads=3, embedding=128, feed_forward=768, vocabulary=16_000),
-        batch_tokens=1280,
-        learning_rate=5e-4,
-        attention_dropout=0.0,
-    ),
-    # KoELECTRA small v3
-    "small": Shape(
-        Architecture(layers=12, hidden=256, heads=4, embedding=128, feed_forward=1024, vocabulary=35_000),
-        batch_tokens=2048,
-        learning_rate=1e-4,
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """Reviews as token ids: train in a random order, and dev, which shares no text with it."""
-
-    origin: str
-    train: Split
-    dev: Split
-    ids: SpecialIds
-
-    @classmethod
-    def load(cls, folder: Path, vocabulary: int) -> "Corpus":
-        """From NSMC's files, or others like them, in ``folder``; the vocabulary is learned from train."""
-        reviews = [(clean(review.text), review.label) for review in nsmc.read(folder / "ratings_train.txt")]
-        reviews = [review for review in reviews if review[0]]
-        texts, labels = [text for text, _ in reviews], [label for _, label in reviews]
-        dev = dev_rows(texts, labels, fraction=0.05, seed=SEED)
-        rest = np.setdiff1d(np.arange(len(texts)), dev)
-        np.random.default_rng(SEED).shuffle(rest)
-        tokenizer_json = train_tokenizer([texts[row] for row in rest], vocabulary).to_str()
-        encoder = Encoder(tokenizer_json, MAX_LENGTH_TOKENS)
-
-        def split(rows: Sequence[int]) -> Split:
-            return Split(encoder.encode([texts[row] for row in rows], truncate=True), [labels[row] for row in rows])
-
-        own = " (the own sample, which is no measure of quality)" if folder == SAMPLE else ""
-        return cls(f"{folder}{own}", split(rest.tolist()), split(dev), SpecialIds.of(encoder))
-
-    def some(self, count: int, start: int = 0) -> Split:
-        """So many reviews of train, from ``start`` on, and from its beginning again where it ends."""
-        rows = [row % len(self.train.rows) for row in range(start, start + count)]
-        return Split([self.train.rows[row] for row in rows], [self.train.positive[row] for row in rows])
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What all ways have in common."""
-
-    shape: Shape
-    ids: SpecialIds
-    precision: Precision
-    cpu: bool
-    batch_rows: int
-
-    def schedule(self, epochs: int, seed: int) -> Training:
-        """The settings of one training, in our words."""
-        return Training(
-            epochs=epochs,
-            batch_tokens=self.shape.batch_tokens,
-            learning_rate=self.shape.learning_rate,
-            precision=self.precision,
-            seed=seed,
-            log_every_steps=100,
-            checkpoint_every_steps=10**9,
-        )
-
-
-class Meter:
-    """Seconds and memory between the first step and the last of each epoch."""
-
-    def __init__(self, cpu: bool) -> None:
-        self.seconds, self.peak_mib, self.gpu_peak_mib = 0.0, 0.0, 0.0
-        self._gpu = torch.cuda.is_available() and not cpu
-        self._started: float | None = None
-
-    def start(self) -> None:
-        """Go on, unless it runs."""
-        if self._started is None:
-            if not self.seconds:
-                self._forget_peak()
-            self._synchronize()
-            self._started = time.perf_counter()
-
-    def stop(self) -> None:
-        """Pause, once the device has done what it was given."""
-        if self._started is not None:
-            self._synchronize()
-            self.seconds += time.perf_counter() - self._started
-            self._started = None
-            self.peak_mib = _peak_mib()
-            if self._gpu:
-                self.gpu_peak_mib = torch.cuda.max_memory_allocated() / 2**20
-
-    def _synchronize(self) -> None:
-        if self._gpu:
-            torch.cuda.synchronize()
-
-    def _forget_peak(self) -> None:
-        gc.collect()
-        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-            libc.malloc_trim(0)
-        with suppress(OSError):  # Linux only
-            Path("/proc/self/clear_refs").write_text("5")
-        if self._gpu:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-
-
-def _peak_mib() -> float:
-    """Peak resident memory since it was last forgotten, or of the whole process where it cannot be forgotten."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-@dataclass(slots=True)
-class Work:
-    """What was computed: steps, and the positions of all batches, padding included, with their squared lengths."""
-
-    steps: int = 0
-    positions: int = 0
-    squares: int = 0
-
-    def add(self, rows: int, length: int) -> None:
-        """Count a batch of (rows, length)."""
-        self.steps += 1
-        self.positions += rows * length
-        self.squares += rows * length * length
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A finished training, and its logits on dev (N, 2) after the last epoch, where they were asked for."""
-
-    meter: Meter
-    work: Work
-    answers: FloatArray | None
-
-
-class _Ours(FineTuning):
-    """Our task, with a meter; does not look at dev where it need not."""
-
-    def __init__(self, setting: Setting, lessons: Split, dev: Split | None, config: Training) -> None:
-        model = setting.shape.model(config.seed)
-        super().__init__(model, lessons, dev or Split([], []), config, setting.ids)
-        self.meter, self.answers = Meter(setting.cpu), cast("FloatArray | None", None)
-        self._questions, self._pad_id = dev, setting.ids.pad
-
-    def learn(self, model: nn.Module, rows: Sequence[int], backward: Callable[[Tensor], None]) -> Tensor:
-        self.meter.start()
-        return super().learn(model, rows, backward)
-
-    def judge(self, model: nn.Module) -> tuple[float, float]:
-        self.meter.stop()
-        if self._questions is not None:
-            self.answers = logits(cast("PreTrainedModel", model), self._questions.rows, self._pad_id)
-        return 0.0, 0.0
-
-
-def train_ours(
-    setting: Setting, lessons: Split, dev: Split | None = None, epochs: int = 1, seed: int = SEED
-) -> Trained:
-    """With ``training.loop``."""
-    forget_accelerator()
-    config = setting.schedule(epochs, seed)
-    task = _Ours(setting, lessons, dev, config)
-    with tempfile.TemporaryDirectory() as folder:
-        train(task, config, listener=Silent(), checkpoint=Path(folder) / "checkpoint", cpu=setting.cpu)
-    work = Work()
-    for epoch in range(epochs):
-        for batch in task.batches.epoch(epoch):
-            work.add(len(batch), max(len(lessons.rows[row]) for row in batch))
-    return Trained(task.meter, work, task.answers)
-
-
-class _Collator:
-    """Reviews as tensors, padded by our own ``collate``, which is faster than the library's collator."""
-
-    def __init__(self, pad_id: int, width: int | None) -> None:
-        self.work, self._pad_id, self._width = Work(), pad_id, width
-
-    def __call__(self, reviews: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        inputs = collate([review["input_ids"] for review in reviews], self._pad_id)
-        if self._width is not None:
-            room = (0, self._width - inputs["input_ids"].shape[1])
-            inputs = {
-                "input_ids": nn.functional.pad(inputs["input_ids"], room, value=self._pad_id),
-                "attention_mask": nn.functional.pad(inputs["attention_mask"], room),
-            }
-        self.work.add(*inputs["input_ids"].shape)
-        return {**inputs, "labels": torch.tensor([review["labels"] for review in reviews])}
-
-
-class _Timing(TrainerCallback):
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._meter.start()
-
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._meter.stop()
-
-
-class _Trainer(Trainer):
-    """Groups few reviews as it would group many: over fewer than 200 batches it would sort smaller pools than ours."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows, size = cast("list[dict[str, Any]]", self.train_dataset), self.args.train_batch_size
-        if self.args.train_sampling_strategy == "random" or len(rows) // (4 * size) >= POOL_BATCHES:
-            return super()._get_train_sampler(train_dataset)
-        return get_length_grouped_indices([len(row["input_ids"]) for row in rows], size, mega_batch_mult=POOL_BATCHES)
-
-
-def train_trainer(
-    setting: Setting,
-    lessons: Split,
-    dev: Split | None = None,
-    epochs: int = 1,
-    seed: int = SEED,
-    *,
-    width: int | None = None,
-) -> Trained:
-    """With ``transformers.Trainer``: padded to ``width``, or, without one, grouped by length."""
-    forget_accelerator()
-    config = setting.schedule(epochs, seed)
-    steps = epochs * -(-len(lessons.rows) // setting.batch_rows)
-    meter, collator = Meter(setting.cpu), _Collator(setting.ids.pad, width)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=setting.batch_rows,
-            train_sampling_strategy="random" if width else "group_by_length",
-            optim="adamw_torch_fused",
-            learning_rate=config.learning_rate,
-            lr_scheduler_type="linear",
-            warmup_steps=round(config.warmup_fraction * steps),
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.clip_norm,
-            bf16=setting.precision == "bf16",
-            fp16=setting.precision == "fp16",
-            use_cpu=setting.cpu,
-            seed=seed,
-            eval_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            logging_steps=config.log_every_steps,
-            logging_nan_inf_filter=False,  # it would wait for the GPU in every step
-            remove_unused_columns=False,
-            dataloader_pin_memory=not setting.cpu,
-        )
-        reviews = [
-            {"input_ids": row, "labels": int(label)} for row, label in zip(lessons.rows, lessons.positive, strict=True)
-        ]
-        trainer = _Trainer(
-            model=setting.shape.model(seed),
-            args=arguments,
-            data_collator=collator,
-            train_dataset=cast("Any", reviews),
-            callbacks=[_Timing(meter)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    return Trained(meter, collator.work, logits(model, dev.rows, setting.ids.pad) if dev else None)
-
-
-WAYS: dict[str, Callable[..., Trained]] = {
-    OURS: train_ours,
-    PADDED: partial(train_trainer, width=MAX_LENGTH_TOKENS),
-    GROUPED: train_trainer,
-}
-
-
-def forget_accelerator() -> None:
-    """Let the next training choose its own device and precision; accelerate keeps those of the first in a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """Floating point operations of a training step, forward and backward: two and four a weight and position.
-
-    ``body`` weights are multiplied with every position, ``head`` weights with the first of a review. Attention adds
-    ``attention`` for each position and each that it attends to. Lookups, normalization and the like are left out.
-    """
-
-    body: int
-    head: int
-    attention: int
-    parameters: int
-
-    @classmethod
-    def of(cls, shape: Shape) -> "Arithmetic":
-        """That of a model of this shape."""
-        model = shape.model(SEED)
-        linear = {name: part.weight.numel() for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-        head = sum(count for name, count in linear.items() if name.startswith("classifier"))
-        return cls(
-            body=sum(linear.values()) - head,
-            head=head,
-            attention=12 * shape.architecture.layers * shape.architecture.hidden,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-        )
-
-    def flops(self, reviews: int, positions: int, squares: int) -> float:
-        """Of ``reviews`` that have so many ``positions``, and squared lengths of that sum."""
-        return 6.0 * (self.body * positions + self.head * reviews) + float(self.attention) * squares
-
-
-def matmul_flops(size: tuple[int, int, int], precision: Precision, cpu: bool, repeats: int = 5) -> float:
-    """Operations a second of the best of several (m, k) x (k, n) products."""
-    device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-    rows, inner, columns = size
-    left = torch.randn(rows, inner, device=device, dtype=dtype)
-    right = torch.randn(inner, columns, device=device, dtype=dtype)
-    target, best = torch.empty(rows, columns, device=device, dtype=dtype), float("inf")
-    for _ in range(1 + repeats):
-        started = time.perf_counter()
-        torch.mm(left, right, out=target)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return 2.0 * rows * inner * columns / best
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +41,7 @@ class Round:
     steps: int
     seconds: float
     flops: float
-    padded_flops: float
+    spent_flops: float
     peak_mib: float
     gpu_peak_mib: float
 
@@ -452,8 +62,8 @@ def timed(way: str, setting: Setting, arithmetic: Arithmetic, lessons: Split, se
         positions=work.positions,
         steps=work.steps,
         seconds=trained.meter.seconds,
-        flops=arithmetic.flops(count, sum(lengths), sum(length * length for length in lengths)),
-        padded_flops=arithmetic.flops(count, work.positions, work.squares),
+        flops=arithmetic.needed(count, sum(lengths), sum(length * length for length in lengths)),
+        spent_flops=(arithmetic.needed if way == OURS else arithmetic.whole)(count, work.positions, work.squares),
         peak_mib=trained.meter.peak_mib,
         gpu_peak_mib=trained.meter.gpu_peak_mib,
     )
@@ -481,9 +91,9 @@ class Comparison:
         return [ours.speed / other.speed for ours, other in pairs]
 
     def table(self) -> list[list[str]]:
-        """Header and a row a way; the shares of the ceiling are those of the tokens alone, and with padding."""
+        """Header and a row a way; the shares of the ceiling are of what is needed, and of what is spent."""
         rows = [["way", "reviews/s", "min..max", "ours is", "min..max", "reviews/step", "ms/step", "padding",
-                 "of ceiling", "with padding", "peak RSS MiB", "peak GPU MiB"]]  # fmt: skip
+                 "of ceiling", "spent", "peak RSS MiB", "peak GPU MiB"]]  # fmt: skip
         for way, rounds in self.rounds.items():
             speeds, ratios = [each.speed for each in rounds], self.ratios(way)
             reviews, tokens, positions, steps = (
@@ -499,7 +109,7 @@ class Comparison:
                 f"{1e3 * statistics.median(each.seconds / each.steps for each in rounds):.1f}",
                 f"{1.0 - tokens / positions:.1%}",
                 f"{statistics.median(each.flops / each.seconds for each in rounds) / self.ceiling:.1%}",
-                f"{statistics.median(each.padded_flops / each.seconds for each in rounds) / self.ceiling:.1%}",
+                f"{statistics.median(each.spent_flops / each.seconds for each in rounds) / self.ceiling:.1%}",
                 f"{max(each.peak_mib for each in rounds):,.0f}",
                 f"{max(each.gpu_peak_mib for each in rounds):,.0f}",
             ])  # fmt: skip
@@ -514,7 +124,7 @@ class Comparison:
         needed = sum(each.reviews for each in self.rounds[OURS])
         repeated = f", repeated up to {needed:,}" if needed > self.available else ""
         return [
-            f"{_machine(setting.cpu)}; {setting.precision}",
+            f"{described(setting.cpu)}; {setting.precision}",
             f"{shape.architecture}",
             f"data: {self.origin}, {self.available:,} reviews to train on{repeated}; "
             f"{ours.tokens / ours.reviews:.1f} tokens a review, at most {MAX_LENGTH_TOKENS}",
@@ -524,9 +134,9 @@ class Comparison:
             "alike), the ways in turn, after two warm-up rounds that are not counted",
             f"dropout {shape.dropout}, attention dropout {shape.attention_dropout}; on a CPU ours draws it by bytes, "
             f"{round(shape.dropout * 256)}/256",
-            f"arithmetic: {arithmetic.parameters:,} parameters, {arithmetic.body:,} of them multiplied with each "
-            f"token, which makes {6 * arithmetic.body / 1e6:.2f} MFLOP a token forward and backward, and "
-            f"{arithmetic.attention / 1e6:.4f} for each it attends to; {ours.flops / ours.reviews / 1e6:,.0f} a review",
+            f"arithmetic: {arithmetic.parameters:,} parameters; needed for a review, forward and backward: "
+            f"{ours.flops / ours.reviews / 1e6:,.0f} MFLOP; padding takes more, and the Trainer's last layer "
+            f"{6 * arithmetic.last / 1e6:.2f} more for each token but the first",
             f"ceiling: a large matrix product reaches {large:,.0f} GFLOP/s, one of the model's width {narrow:,.0f}; no "
             f"way could do more than {limit:,.0f} reviews/s",
         ]
@@ -534,7 +144,7 @@ class Comparison:
     def content(self) -> dict[str, Any]:
         """All of it, as JSON."""
         return {
-            "machine": _machine(self.setting.cpu),
+            "machine": described(self.setting.cpu),
             "setting": asdict(self.setting),
             "arithmetic": asdict(self.arithmetic),
             "origin": self.origin,
@@ -654,32 +264,6 @@ def aligned(table: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     cells = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
     return "\n".join("  ".join([cell[0].strip().ljust(widths[0]), *cell[1:]]) for cell in cells)
-
-
-def default_precision(cpu: bool) -> Precision:
-    """fp32 on a CPU, and on a GPU bf16, or fp16 where it has none."""
-    if cpu or not torch.cuda.is_available():
-        return "fp32"
-    return cast("Precision", resolve_precision(Training()))
-
-
-def nsmc_folder(given: Path | None) -> Path:
-    """Where the reviews are. Raises SystemExit where that is no folder with NSMC's files."""
-    folder = given or Path(os.environ.get(SOURCE_VARIABLE) or SAMPLE)
-    if not (folder / "ratings_train.txt").is_file():
-        raise SystemExit(f"{folder} has no ratings_train.txt; --nsmc or {SOURCE_VARIABLE} must name a folder with it")
-    return folder
-
-
-def _machine(cpu: bool) -> str:
-    packages = (torch, transformers, accelerate)
-    versions = ", ".join(f"{package.__name__} {package.__version__}" for package in packages)
-    if torch.cuda.is_available() and not cpu:
-        return f"{torch.cuda.get_device_name()}; {versions}"
-    model = Path("/proc/cpuinfo")
-    named = [line for line in model.read_text().splitlines() if line.startswith("model name")] if model.exists() else []
-    name = named[0].partition(":")[2].strip() if named else platform.machine()
-    return f"{name}, {torch.get_num_threads()} thread(s); {versions}"
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pipelines.splits import read_split
 from training import model as models
 from training.finetune import SpecialIds
 from training.model import Start
-from training.pretrain import ReplacedTokens
+from training.pretrain import ReplacedTokens, encoder_into
 
 ORIGIN_FILE = "origin.json"
 TEXTS = ("train", "crawl_train")
@@ -28,7 +28,7 @@ def _write(start: Start, origin: dict[str, Any]) -> None:
 
 
 def _pretrain(start: Start, texts: list[str], params: Params, origin: dict[str, Any]) -> None:
-    """Pretrain ``start``'s encoder in place, and write it with what came of it."""
+    """Pretrain ``start``'s encoder, and write it with what came of it."""
     settings = params.pretrain
     encoder = Encoder(start.tokenizer_json, params.encode.max_length_tokens)
     task = ReplacedTokens(
@@ -45,6 +45,7 @@ def _pretrain(start: Start, texts: list[str], params: Params, origin: dict[str, 
     )
     with learning(task, settings, resumption, params, prefix="pretrain/") as learned:
         if learned is not None:
+            encoder_into(start.model, learned.outcome.weights)
             best = asdict(learned.outcome.best)
             _write(start, origin | {"pretraining": {"mlflow_run_id": learned.run_id, "texts": len(texts), **best}})
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from datasets import Dataset
+from scipy.special import logit
 
 from data.crawl import NEUTRAL_STARS
 from data.errors import BundleError
@@ -26,6 +27,15 @@ FloatArray = npt.NDArray[np.float64]
 
 def lessons(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
     """Text, P(positive) and source of everything that is learned from, in a fixed order."""
+    table = _reviews(settings, train, crawl)
+    if settings.teacher.weight > 0.0:
+        margins = np.mean([_margins(name, table, settings.seed) for name in settings.teacher.names], axis=0)
+        table["positive"] = taught(table["positive"].to_numpy(dtype=float), margins, settings.teacher.weight)
+    return table
+
+
+def _reviews(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
+    """What people wrote, and the P(positive) that their stars stand for."""
     if (settings.polar or settings.neutral) and not len(crawl):
         raise SettingsError(
             "compose.polar or compose.neutral is on, but there is no crawl; set fetch.crawl.source or NSMC_CRAWL"
@@ -40,11 +50,7 @@ def lessons(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
         rows = neutral_rows(stars)
         target = np.asarray(settings.neutral_targets)[stars[rows] - NEUTRAL_STARS.start]
         parts.append(pd.DataFrame({"text": texts[rows], "positive": target, "source": "neutral"}))
-    table = pd.concat(parts, ignore_index=True)
-    if settings.teacher.weight > 0.0:
-        margins = np.mean([_margins(name, table, settings.seed) for name in settings.teacher.names], axis=0)
-        table["positive"] = taught(table["positive"].to_numpy(dtype=float), margins, settings.teacher.weight)
-    return table
+    return pd.concat(parts, ignore_index=True)
 
 
 def _margins(name: str, table: pd.DataFrame, seed: int) -> FloatArray:
@@ -61,8 +67,7 @@ def _bundle_margins(folder: Path, texts: Sequence[str]) -> FloatArray:
     except BundleError as error:
         raise SettingsError(f"compose.teacher.names has {str(folder)!r}, which is no teacher: {error}") from error
     positive = np.asarray(model.positive(model.bundle.encoder.encode(texts, truncate=True)), dtype=np.float64)
-    positive = positive.clip(1e-6, 1.0 - 1e-6)
-    return np.asarray(np.log(positive / (1.0 - positive)))
+    return np.asarray(logit(positive.clip(1e-6, 1.0 - 1e-6)))
 
 
 def main() -> None:

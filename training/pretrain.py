@@ -261,9 +261,9 @@ def balanced_accuracy(scores: Tensor, positive: Tensor) -> float:
 
 
 def encoder_into(classifier: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-    """Load the encoder out of a pretraining's ``Outcome.weights``, for a classifier that was not there itself.
+    """Load the encoder out of a pretraining's ``Outcome.weights``: they are whole, where its own may be sharded.
 
-    That is one of another process, or one whose weights were sharded. Raises ConfigError for all but ELECTRA.
+    Raises ConfigError for all but ELECTRA.
     """
     kept = {name: weight for name, weight in weights.items() if name.startswith(_ENCODER)}
     _encoder(classifier).load_state_dict({name.removeprefix(_ENCODER): weight for name, weight in kept.items()})

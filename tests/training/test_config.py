@@ -13,6 +13,7 @@ GOOD = {"layers": 1, "hidden": 32, "heads": 2, "embedding": 16, "feed_forward": 
         ({"heads": 3}, "architecture.hidden is 32; it must be a multiple of 3 heads"),
         ({"vocabulary": 10}, "architecture.vocabulary is 10"),
         ({"positions": 2}, "architecture.positions is 2"),
+        ({"initializer_range": 0}, "architecture.initializer_range is 0"),
     ],
 )
 def test_architectures_out_of_range(changes: dict[str, int], message: str) -> None:
