@@ -141,7 +141,7 @@ def test_a_checkpoint_cut_off_between_its_renames_is_found(tmp_path: Path) -> No
 
 
 def test_it_stops_when_dev_gets_no_better(tmp_path: Path) -> None:
-    config = replace(CONFIG, epochs=12, learning_rate=0.02, patience_epochs=2)
+    config = replace(CONFIG, epochs=12, learning_rate=0.01, patience_epochs=2)
     _, outcome = run(tmp_path, config)
     assert len(outcome.epochs) == outcome.best.epoch + 2 < 12
 
