@@ -60,7 +60,7 @@ def test_the_service_answers_what_the_trained_model_says(
         assert result["probabilities"]["긍정"] == pytest.approx(positive, abs=2e-4)
         if min(abs(positive - edge) for edge in (band.low, band.high)) > 1e-3:
             assert result["sentiment"] == Verdict.of(positive, band).sentiment
-    assert len({round(p, 3) for p in expected}) > 50, "the model tells the reviews apart"
+    assert expected.std() > 0.01, "the model tells the reviews apart by far more than the tolerance"
 
 
 def test_alone_and_in_a_batch_alike(service: str, reviews: list[str]) -> None:
