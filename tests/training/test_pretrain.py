@@ -58,12 +58,12 @@ def corpus(count: int, seed: int) -> list[list[int]]:
 
 
 def classifier(dropout: float = 0.0, embedding: int = 16) -> PreTrainedModel:
-    shape = Architecture(layers=1, hidden=32, heads=2, embedding=embedding, feed_forward=64, vocabulary=256)
-    torch.manual_seed(1)
     # weights as small as a wide model's would let so narrow a one learn nothing for long
-    model = ElectraForSequenceClassification(
-        ElectraConfig(**electra_settings(shape, dropout, 0.0), initializer_range=0.2)
+    shape = Architecture(
+        layers=1, hidden=32, heads=2, embedding=embedding, feed_forward=64, vocabulary=256, initializer_range=0.2
     )
+    torch.manual_seed(1)
+    model = ElectraForSequenceClassification(ElectraConfig(**electra_settings(shape, dropout, 0.0)))
     assert isinstance(model, PreTrainedModel)
     return model
 
