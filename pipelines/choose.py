@@ -118,8 +118,7 @@ def champion_answers(registry: Registry, champion: Version, test_rows: str, suit
         model = Model.load(registry.download(champion, BUNDLE, folder), tag=str(champion.number))
 
         def positive(raw: Sequence[str]) -> npt.NDArray[np.float64]:
-            texts = [clean(text) for text in raw]
-            return model.positive(model.bundle.encoder.encode(texts, truncate=True))
+            return model.positive_of([clean(text) for text in raw])
 
         return Answers((positive(read_split("test")["text"][:]) >= 0.5).astype(int), judge(positive))
 

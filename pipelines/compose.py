@@ -66,8 +66,7 @@ def _bundle_margins(folder: Path, texts: Sequence[str]) -> FloatArray:
         model = Model.load(folder, tag=folder.name)
     except BundleError as error:
         raise SettingsError(f"compose.teacher.names has {str(folder)!r}, which is no teacher: {error}") from error
-    positive = np.asarray(model.positive(model.bundle.encoder.encode(texts, truncate=True)), dtype=np.float64)
-    return np.asarray(logit(positive.clip(1e-6, 1.0 - 1e-6)))
+    return np.asarray(logit(model.positive_of(texts).clip(1e-6, 1.0 - 1e-6)))
 
 
 def main() -> None:

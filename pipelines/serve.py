@@ -9,6 +9,7 @@ import bentoml
 from bentoml.exceptions import NotFound
 
 from pipelines import artifacts
+from pipelines.environment import with_this_python
 from pipelines.errors import PackagingError
 from pipelines.stage import run
 
@@ -19,8 +20,7 @@ STORE_FOLDER = "bentoml"
 def environment(workspace: Path) -> dict[str, str]:
     """The environment of processes that work in ``workspace``: this Python first, its Bento store, no tracing."""
     variables = {
-        **os.environ,
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        **with_this_python(),
         "OTEL_SDK_DISABLED": os.environ.get("OTEL_SDK_DISABLED", "true"),
     }
     store = (workspace / STORE_FOLDER).resolve()

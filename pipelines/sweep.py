@@ -7,7 +7,6 @@ not change comes from DVC's cache. In MLflow they are the children of one run.
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from pipelines import artifacts
+from pipelines.environment import with_this_python
 from pipelines.errors import PipelineError
 from pipelines.experiments import FINAL, Experiment, Queue, starting_point
 from pipelines.fetch import CRAWL_VARIABLE, SOURCE_VARIABLE
@@ -58,8 +58,7 @@ class Figures:
 def environment(fetch: Fetch) -> dict[str, str]:
     """The environment of experiments, which run in other folders: paths and the MLflow store made absolute."""
     variables = {
-        **os.environ,
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        **with_this_python(),
         URI_VARIABLE: _absolute_store(os.environ.get(URI_VARIABLE) or local_uri()),
     }
     settings = {SOURCE_VARIABLE: fetch.source, CRAWL_VARIABLE: fetch.crawl.source, CONFIG_VARIABLE: None}

@@ -42,6 +42,10 @@ class Model:
         """Calibrated P(positive), (N,), of N token id rows."""
         return calibrated(self.engine.logits(rows), self.bundle.manifest.temperature)[:, POSITIVE]
 
+    def positive_of(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Calibrated P(positive), (N,), of N clean texts, each cut where the model's length ends."""
+        return self.positive(self.bundle.encoder.encode(texts, truncate=True))
+
     def verdict(self, positive: float) -> Verdict:
         """What this model's neutral band makes of a probability."""
         return Verdict.of(positive, self.bundle.manifest.neutral_band)
