@@ -1,12 +1,13 @@
 """Settings of a model and of its training: frozen, range-checked when built, units in the names."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from training.errors import ConfigError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+Embeddings = Literal["random", "cooccurrence"]
+_PRECISIONS, _EMBEDDINGS = get_args(Precision), get_args(Embeddings)
 
 
 def _require(valid: bool, field: str, value: object, allowed: str) -> None:
@@ -19,7 +20,8 @@ class Architecture:
     """Shape of an ELECTRA discriminator that is trained from scratch, and of its vocabulary.
 
     ``initializer_range`` is the standard deviation of its first weights. BERT's 0.02 is meant for 768 wide layers;
-    pretraining of narrow ones needs about 1/sqrt(hidden) to get off the ground.
+    pretraining of narrow ones needs about 1/sqrt(hidden) to get off the ground. ``embeddings`` of tokens are drawn
+    like all other weights, or begin, at the same size, where counting ends (``training.embeddings``).
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -32,6 +34,7 @@ class Architecture:
     vocabulary: int
     positions: int = 512
     initializer_range: float = 0.02
+    embeddings: Embeddings = "random"
 
     def __post_init__(self) -> None:
         for name in ("layers", "hidden", "heads", "embedding", "feed_forward"):
@@ -41,6 +44,8 @@ class Architecture:
         _require(self.positions >= 3, "architecture.positions", self.positions, "at least 3")
         name = "architecture.initializer_range"
         _require(0.0 < self.initializer_range <= 1.0, name, self.initializer_range, "above 0 and at most 1")
+        allowed = f"one of {', '.join(_EMBEDDINGS)}"
+        _require(self.embeddings in _EMBEDDINGS, "architecture.embeddings", self.embeddings, allowed)
 
 
 @dataclass(frozen=True, slots=True)

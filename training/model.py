@@ -1,6 +1,6 @@
 """The classifier and its tokenizer: from the hub, from a folder, or from scratch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from data.encode import TOKENIZER_FILE
+from data.encode import TOKENIZER_FILE, Encoder
 from data.labels import NAMES
 from training.config import Backbone, electra_settings
 from training.errors import BackboneUnavailable
@@ -34,9 +34,9 @@ class Start:
 def build(backbone: Backbone, texts: Iterable[str]) -> Start:
     """A model ready to be trained.
 
-    From scratch, the vocabulary is learned from ``texts`` (cleaned) and all weights are drawn with the backbone's
-    seed, as is the new head of pretrained ones, which come from the hub or a folder; raises BackboneUnavailable where
-    they cannot be had.
+    From scratch, the vocabulary is learned from ``texts`` (cleaned), as its embeddings may be, and all other weights
+    are drawn with the backbone's seed, as is the new head of pretrained ones, which come from the hub or a folder;
+    raises BackboneUnavailable where they cannot be had.
     """
     torch.manual_seed(backbone.seed)
     if backbone.architecture is None:
@@ -46,12 +46,28 @@ def build(backbone: Backbone, texts: Iterable[str]) -> Start:
             folder, len(NAMES), backbone.dropout, backbone.attention_dropout, keep_head=backbone.keep_head
         )
         return Start(model, load_tokenizer_json(folder), origin)
+    texts = list(texts)
     tokenizer = train_tokenizer(texts, backbone.architecture.vocabulary)
     settings = electra_settings(backbone.architecture, backbone.dropout, backbone.attention_dropout)
     settings["vocab_size"] = tokenizer.get_vocab_size()  # few texts have fewer pieces than were asked for
     config = ElectraConfig(**settings)
     config.num_labels = len(NAMES)
-    return Start(ElectraForSequenceClassification(config), tokenizer.to_str(), None)
+    model = ElectraForSequenceClassification(config)
+    if backbone.architecture.embeddings == "cooccurrence":
+        _embed(model, Encoder(tokenizer.to_str(), config.max_position_embeddings), texts, backbone.seed)
+    return Start(model, tokenizer.to_str(), None)
+
+
+def _embed(model: PreTrainedModel, encoder: Encoder, texts: Sequence[str], seed: int) -> None:
+    """Let the embeddings of all tokens that stand beside others in ``texts`` begin where these say."""
+    from training.embeddings import cooccurrence_embeddings  # scikit-learn, which nothing else here needs
+
+    weight = model.get_parameter("electra.embeddings.word_embeddings.weight")
+    vocabulary, dimensions = weight.shape
+    rows = [row[1:-1] for row in encoder.encode(texts, truncate=True)]  # without [CLS] and [SEP]
+    found = torch.from_numpy(cooccurrence_embeddings(rows, vocabulary, dimensions, seed))
+    with torch.no_grad():
+        weight.copy_(torch.where(found.any(dim=1, keepdim=True), found * model.config.initializer_range, weight))
 
 
 def _check_pin(backbone: Backbone, origin: Origin) -> None:

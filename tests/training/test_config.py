@@ -14,11 +14,12 @@ GOOD = {"layers": 1, "hidden": 32, "heads": 2, "embedding": 16, "feed_forward": 
         ({"vocabulary": 10}, "architecture.vocabulary is 10"),
         ({"positions": 2}, "architecture.positions is 2"),
         ({"initializer_range": 0}, "architecture.initializer_range is 0"),
+        ({"embeddings": "best"}, "architecture.embeddings is 'best'; it must be one of random, cooccurrence"),
     ],
 )
-def test_architectures_out_of_range(changes: dict[str, int], message: str) -> None:
+def test_architectures_out_of_range(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Architecture(**{**GOOD, **changes})
+        Architecture(**{**GOOD, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

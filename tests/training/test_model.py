@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data.bundle import GRAPH_FILE, Bundle
-from data.encode import TOKENIZER_FILE, pad
+from data.encode import TOKENIZER_FILE, Encoder, pad
 from data.files import sha256
 from serving.engine.onnx import OnnxEngine
 from tests.models import BACKBONE, TEXTS, lively
@@ -35,6 +35,21 @@ def test_weights_are_drawn_by_the_seed() -> None:
     one, two, other = (models.build(replace(BACKBONE, seed=seed), TEXTS).model for seed in (1, 1, 2))
     assert torch.equal(one.state_dict()[HEAD], two.state_dict()[HEAD])
     assert not torch.equal(one.state_dict()[HEAD], other.state_dict()[HEAD])
+
+
+def test_embeddings_may_begin_where_counting_ends() -> None:
+    assert BACKBONE.architecture is not None
+    counted = replace(BACKBONE, architecture=replace(BACKBONE.architecture, embeddings="cooccurrence"))
+    start, drawn = models.build(counted, TEXTS), models.build(BACKBONE, TEXTS)
+    assert start.tokenizer_json == drawn.tokenizer_json
+    ours, theirs = start.model.state_dict(), drawn.model.state_dict()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == [EMBEDDINGS]
+    same = (ours[EMBEDDINGS] == theirs[EMBEDDINGS]).all(dim=1)
+    encoder = Encoder(start.tokenizer_json, 512)
+    neighbours = {token for row in encoder.encode(TEXTS) for token in row[1:-1]}
+    assert set(torch.nonzero(~same).flatten().tolist()) == neighbours
+    size = ours[EMBEDDINGS][~same].square().mean(dim=1).sqrt()
+    assert size.numpy() == pytest.approx(BACKBONE.architecture.initializer_range, rel=1e-4)
 
 
 def test_a_local_backbone_is_read_from_its_folder(tmp_path: Path) -> None:
