@@ -41,6 +41,9 @@ from training.pretrain import ReplacedTokens
 from training.reports import Silent
 
 SEEDS = (1, 2, 3)
+_WIDE = {"initializer_range": 0.07}
+_COUNTED = {**_WIDE, "embeddings": "cooccurrence"}
+_PRETRAINING = {"epochs": 1, "batch_tokens": 1024, "learning_rate": 7e-4}
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {},
     "layer-wise learning rate, decay 0.8": {"train": {"layer_decay": 0.8}},
@@ -55,11 +58,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "crawl, neutral stars too, and distillation": {
         "compose": {"polar": True, "neutral": True, "teacher": {"weight": 0.5, "names": ["linear"]}},
     },
-    "wider first weights, 0.07": {"backbone": {"architecture": {"initializer_range": 0.07}}},
-    "replaced token pretraining, 1 epoch, from weights of 0.07": {
-        "backbone": {"architecture": {"initializer_range": 0.07}},
-        "pretrain": {"epochs": 1},
+    "no dropout": {"backbone": {"dropout": 0.0}},
+    "wider first weights, 0.07": {"backbone": {"architecture": _WIDE}},
+    "wider first weights, counted embeddings": {"backbone": {"architecture": _COUNTED}},
+    "replaced token pretraining, 1 epoch, from wider weights": {
+        "backbone": {"architecture": _WIDE},
+        "pretrain": _PRETRAINING,
     },
+    "the same from counted embeddings": {"backbone": {"architecture": _COUNTED}, "pretrain": _PRETRAINING},
 }
 
 
