@@ -16,6 +16,7 @@ PREPARED = ROOT / "prepared"
 BASELINE = ROOT / "baseline.parquet"
 LESSONS = ROOT / "lessons.parquet"
 BACKBONE = ROOT / "backbone"
+ORIGIN = BACKBONE / "origin.json"
 MODEL = ROOT / "model"
 RUN = ROOT / "run.json"
 PREDICTIONS = ROOT / "predictions.parquet"
@@ -31,7 +32,6 @@ BASELINE_REPORT = REPORTS / "baseline.json"
 TRAIN_REPORT = REPORTS / "train.json"
 EVALUATION_REPORT = REPORTS / "evaluation.json"
 EXPORT_REPORT = REPORTS / "export.json"
-
 BEHAVIOUR_REPORT = REPORTS / "behaviour.json"
 MISTAKES_REPORT = REPORTS / "mistakes.csv"
 
@@ -40,7 +40,6 @@ STEPS_PLOT = PLOTS / "steps.csv"
 EPOCHS_PLOT = PLOTS / "epochs.csv"
 RELIABILITY_PLOT = PLOTS / "reliability.csv"
 CONFUSION_PLOT = PLOTS / "confusion.csv"
-
 
 PICTURES = ROOT / "pictures"
 CONFUSION_PICTURE = PICTURES / "confusion.png"

@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from accelerate import PartialState
-
 from data.encode import Encoder
 from data.files import replacing
 from pipelines import artifacts, stage
@@ -16,15 +14,15 @@ from training import model as models
 from training.finetune import SpecialIds
 from training.model import Start
 from training.pretrain import ReplacedTokens, encoder_into
+from training.processes import this_process
 
-ORIGIN_FILE = "origin.json"
 TEXTS = ("train", "crawl_train")
 
 
 def _write(start: Start, origin: dict[str, Any]) -> None:
     with replacing(artifacts.BACKBONE) as folder:
         models.save(start.model, start.tokenizer_json, folder)
-        artifacts.write_json(folder / ORIGIN_FILE, origin)
+        artifacts.write_json(folder / artifacts.ORIGIN.name, origin)
 
 
 def _pretrain(start: Start, texts: list[str], params: Params, origin: dict[str, Any]) -> None:
@@ -46,8 +44,8 @@ def _pretrain(start: Start, texts: list[str], params: Params, origin: dict[str, 
     with learning(task, settings, resumption, params, prefix="pretrain/") as learned:
         if learned is not None:
             encoder_into(start.model, learned.outcome.weights)
-            best = asdict(learned.outcome.best)
-            _write(start, origin | {"pretraining": {"mlflow_run_id": learned.run_id, "texts": len(texts), **best}})
+            found = {"texts": len(texts), "seconds": learned.seconds, **asdict(learned.outcome.best)}
+            _write(start, origin | {"pretraining": {"mlflow_run_id": learned.run_id, **found}})
 
 
 def main() -> None:
@@ -56,7 +54,7 @@ def main() -> None:
     texts = [text for name in TEXTS for text in read_split(name)["text"][:]]
     start = models.build(params.backbone, texts)
     origin: dict[str, Any] = {"origin": start.origin.as_dict() if start.origin else None}
-    is_main = PartialState().is_main_process
+    is_main = this_process().is_main_process
     if params.pretrain.epochs:
         _pretrain(start, texts, params, origin)
     elif is_main:

@@ -8,6 +8,13 @@ from pipelines.params import Params
 
 Report = Mapping[str, Any]
 
+SOURCES = {
+    "pretraining": "all texts, without labels, in pretraining / 라벨 없이 사전 학습",
+    "train": "train, with labels / 라벨 있는 train",
+    "polar": "NSMC's raw crawl, 1-4 and 9-10 stars / 원자료, 별점 1-4와 9-10",
+    "neutral": "NSMC's raw crawl, 5-8 stars / 원자료, 별점 5-8",
+}
+
 
 def present_card(params: Params) -> str:
     """The card of the model whose reports lie in ``artifacts``."""
@@ -36,6 +43,9 @@ def model_card(params: Params, training: Report, evaluation: Report, data: Repor
         if row["rows"]
     )
     behaviour = evaluation["behaviour"]
+    pretraining = training["pretraining"]
+    learned = {"pretraining": pretraining["texts"], **training["lessons_by_source"]}
+    sources = "\n".join(f"| {SOURCES[name]} | {count:,} |" for name, count in learned.items() if count)
     return f"""# {params.backbone.name} · {params.profile}
 
 ## 한국어
@@ -53,7 +63,11 @@ test {splits["test"]["rows"]:,}건은 이 버전에 한 번만 사용했습니�
 Tells positive from negative movie reviews. It learned from {training["lessons"]:,} reviews; everything was chosen on
 {splits["dev"]["rows"]:,} reviews of dev (epoch, temperature, neutral band), and {splits["test"]["rows"]:,} of test were
 touched once for this version. {training["parameters"]:,} parameters; best epoch {training["best_epoch"]};
-{training["seconds"]:.0f} s of training in {training["precision"]}.
+{pretraining["seconds"]:.0f} s of pretraining and {training["seconds"]:.0f} s of training in {training["precision"]}.
+
+| learned from / 학습 자료 | reviews |
+|---|---|
+{sources}
 
 | figure / 지표 | test | 95 % (bootstrap) | dev |
 |---|---|---|---|

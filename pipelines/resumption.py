@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 import training
 from data.files import sha256
 from pipelines import artifacts
@@ -17,6 +15,7 @@ from pipelines.params import Params
 from pipelines.registry import Registry, new_run
 from training.config import Schedule
 from training.loop import resolve_precision
+from training.processes import this_process
 
 CHECKPOINTS = artifacts.CACHE / "checkpoints"
 CODE = Path(training.__file__).parent
@@ -35,7 +34,7 @@ class Resumption:
             **settings,
             "data": [sha256(file) for file in files],
             "code": [sha256(path) for path in sorted(CODE.glob("*.py"))],
-            "hardware": [resolve_precision(schedule), PartialState().num_processes],
+            "hardware": [resolve_precision(schedule), this_process().num_processes],
         }
         name = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
         return cls(CHECKPOINTS / name)

@@ -1,6 +1,5 @@
 """Fine-tune the backbone on the lessons, choose the best epoch on dev, and show the run in MLflow while it goes on."""
 
-import time
 from dataclasses import asdict
 
 import pandas as pd
@@ -37,7 +36,6 @@ def main() -> None:
         [artifacts.LESSONS, artifacts.PREPARED / "dev.parquet", *sorted(artifacts.BACKBONE.iterdir())],
         config,
     )
-    started = time.monotonic()
     with learning(task, config, resumption, params) as learned:
         if learned is None:
             return
@@ -46,13 +44,16 @@ def main() -> None:
             tokenizer_json = (artifacts.BACKBONE / TOKENIZER_FILE).read_text(encoding="utf-8")
             models.save(model, tokenizer_json, folder, outcome.weights)
         curves.write(map(asdict, outcome.steps), map(asdict, outcome.epochs))
+        pretraining = artifacts.read_json(artifacts.ORIGIN).get("pretraining", {})
         report = {
             "best_epoch": outcome.best.epoch,
             "train_loss": outcome.best.train_loss,
             "lessons": len(lessons),
+            "lessons_by_source": lessons["source"].value_counts(sort=False).to_dict(),
+            "pretraining": {name: pretraining.get(name, 0) for name in ("texts", "seconds")},
             "parameters": model.num_parameters(),
             "precision": resolve_precision(config),
-            "seconds": round(time.monotonic() - started, 1),
+            "seconds": learned.seconds,
         }
         artifacts.write_json(artifacts.TRAIN_REPORT, report)
         artifacts.write_json(artifacts.RUN, {"run_id": learned.run_id})

@@ -24,6 +24,7 @@ from training.checkpoint import Checkpoint, Progress, Tally
 from training.config import Schedule
 from training.errors import LossDiverged
 from training.optimizer import linear_schedule, optimizer_for
+from training.processes import on_cpu
 from training.reports import EpochReport, Listener, Outcome, StepReport, best_of
 
 DIVERGED = 2.0
@@ -55,7 +56,7 @@ def train(task: Task, config: Schedule, *, listener: Listener, checkpoint: Path,
     the last good checkpoint.
     """
     set_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=_mixed_precision(config, cpu), cpu=cpu)
+    accelerator = Accelerator(mixed_precision=_mixed_precision(config, cpu), cpu=on_cpu(cpu))
     return _Run(accelerator, task, config, listener, checkpoint).finish()
 
 

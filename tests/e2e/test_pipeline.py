@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from data.bundle import Bundle
 from pipelines import artifacts, register
 from pipelines.registry import BUNDLE, CANDIDATE, CHAMPION, DIGEST_TAG, EVALUATION, REPORTS, local_uri, place
+from pipelines.serve import environment
 from tests.e2e.conftest import Workspace, fingerprint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -135,6 +138,25 @@ def test_another_store_gets_the_whole_run_from_the_records(
     assert experiment is not None
     assert len(client.search_runs([experiment.experiment_id])) == 1, "the run that was made is found again"
     assert int(client.get_model_version_by_alias("koelectra-nsmc", CANDIDATE).version) == int(version.version)
+
+
+def test_two_processes_share_one_training(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shared"
+    shutil.copytree(reproduced.folder, folder, ignore=shutil.ignore_patterns("mlruns", "bentoml", ".cache"))
+    alone = (folder / artifacts.STEPS_PLOT).read_text().splitlines()
+    launch = [sys.executable, "-m", "pipelines.launch", "train"]
+    variables = environment(folder) | {"TRAIN_PROCESSES": "2"}
+    done = subprocess.run(launch, cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len((folder / artifacts.STEPS_PLOT).read_text().splitlines()) == len(alone)
+    monkeypatch.chdir(folder)
+    client = MlflowClient(local_uri())
+    experiment = client.get_experiment_by_name("nsmc")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id])
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == len(alone) - 1
 
 
 def test_the_decision_and_its_reasons_are_written_down(reproduced: Workspace) -> None:

@@ -22,7 +22,15 @@ EVALUATION: dict[str, Any] = {
     "temperature": 0.623,
     "neutral_band": {"low": 0.412, "high": 0.587},
 }
-TRAINING = {"lessons": 368_700, "parameters": 3_400_000, "best_epoch": 2, "seconds": 1_961.0, "precision": "fp32"}
+TRAINING = {
+    "lessons": 368_700,
+    "lessons_by_source": {"train": 142_500, "polar": 226_200},
+    "pretraining": {"texts": 543_835, "seconds": 3_000.0},
+    "parameters": 3_400_000,
+    "best_epoch": 2,
+    "seconds": 1_961.0,
+    "precision": "fp32",
+}
 DATA = {"splits": {"dev": {"rows": 7_500}, "test": {"rows": 49_997}}}
 
 
@@ -34,6 +42,8 @@ def test_the_card_has_the_runs_own_figures_in_both_languages() -> None:
         assert figure in korean
         assert figure in english
     assert "| accuracy / 정확도 | 0.8734 | 0.8000 – 0.9000 | 0.8656 |" in english
+    assert "| all texts, without labels, in pretraining / 라벨 없이 사전 학습 | 543,835 |" in english
+    assert "| train, with labels / 라벨 있는 train | 142,500 |" in english
     assert "| leaked | 1,570 | 0.9321 |" in english
     assert "| clean |" not in english, "no row for a part without reviews"
     assert card.startswith("# compact-electra · compact")

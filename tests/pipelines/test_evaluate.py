@@ -109,7 +109,7 @@ def test_predictions_hold_what_comparing_needs(judged: Any) -> None:
 
 
 def test_the_backbone_was_pretrained_and_says_so(judged: Any) -> None:
-    origin = json.loads((artifacts.BACKBONE / backbone.ORIGIN_FILE).read_text())
+    origin = json.loads(artifacts.ORIGIN.read_text())
     assert origin["origin"] is None
     assert origin["pretraining"]["texts"] == len(read_split("train")) + len(read_split("crawl_train"))
 
