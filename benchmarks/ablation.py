@@ -26,13 +26,13 @@ from datasets import Dataset
 
 from data.encode import Encoder
 from data.files import writing
-from data.probability import calibrated
+from data.probability import margin
 from pipelines import stage
 from pipelines.compose import lessons
 from pipelines.params import Compose, Params
 from pipelines.splits import read_split
 from training import model as models
-from training.calibrate import fit_temperature
+from training.calibrate import fit_calibration
 from training.finetune import FineTuning, SpecialIds, Split
 from training.loop import train
 from training.metrics import Scores
@@ -138,8 +138,7 @@ def measure(params: Params, unlabelled: Sequence[str], table: Path) -> Figures:
         outcome = train(tuning, params.train, listener=Silent(), checkpoint=Path(folder) / "train")
     start.model.load_state_dict(outcome.weights)
     found = logits(start.model, dev_rows, encoder.pad_id)
-    positive = calibrated(found, fit_temperature(found, labels))[:, 1]
-    scores = Scores.of(labels, positive)
+    scores = Scores.of(labels, fit_calibration(margin(found), labels).positive(found))
     return Figures(scores.accuracy, scores.log_loss, round(time.monotonic() - started, 1))
 
 

@@ -14,9 +14,10 @@ from data.encode import TOKENIZER_FILE, Encoder
 from data.errors import BundleInvalid, DigestMismatch, GoldenMismatch, SettingError
 from data.files import sha256
 from data.labels import NAMES, NeutralBand
+from data.probability import Calibration
 from data.text import CLEANING_VERSION
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "bundle.json"
 GRAPH_FILE = "model.onnx"
 GOLDEN_TOLERANCE = 1e-3
@@ -43,7 +44,7 @@ class Manifest:
     model_name: str
     model_type: str
     max_length_tokens: int
-    temperature: float
+    calibration: Calibration
     neutral_band: NeutralBand
     fingerprint: str
     files: dict[str, str]
@@ -83,6 +84,7 @@ class Manifest:
             return cls(
                 **{
                     **raw,
+                    "calibration": Calibration(**raw["calibration"]),
                     "neutral_band": NeutralBand(**raw["neutral_band"]),
                     "golden": tuple(Golden(g["text"], tuple(g["ids"]), float(g["positive"])) for g in raw["golden"]),
                     "labels": tuple(raw["labels"]),

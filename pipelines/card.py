@@ -50,7 +50,7 @@ def model_card(params: Params, training: Report, evaluation: Report, data: Repor
 
 ## 한국어
 영화 리뷰의 긍정/부정을 판정하는 모델입니다. 리뷰 {training["lessons"]:,}건으로 학습했고,
-모든 선택(에폭, 온도, 중립 구간)은 dev {splits["dev"]["rows"]:,}건에서 했으며,
+모든 선택(에폭, 확률 보정, 중립 구간)은 dev {splits["dev"]["rows"]:,}건에서 했으며,
 test {splits["test"]["rows"]:,}건은 이 버전에 한 번만 사용했습니다.
 
 - 선형 기준 모델(문자 n-gram) 대비 {100 * baseline["difference"]:+.2f}점 (McNemar p = {baseline["mcnemar_p"]:.2g})
@@ -61,7 +61,7 @@ test {splits["test"]["rows"]:,}건은 이 버전에 한 번만 사용했습니�
 
 ## English
 Tells positive from negative movie reviews. It learned from {training["lessons"]:,} reviews; everything was chosen on
-{splits["dev"]["rows"]:,} reviews of dev (epoch, temperature, neutral band), and {splits["test"]["rows"]:,} of test were
+{splits["dev"]["rows"]:,} reviews of dev (epoch, calibration, neutral band), and {splits["test"]["rows"]:,} of test were
 touched once for this version. {training["parameters"]:,} parameters; best epoch {training["best_epoch"]};
 {pretraining["seconds"]:.0f} s of pretraining and {training["seconds"]:.0f} s of training in {training["precision"]}.
 
@@ -75,7 +75,8 @@ touched once for this version. {training["parameters"]:,} parameters; best epoch
 
 Against the character n-gram linear baseline ({baseline["accuracy"]:.4f}): {100 * baseline["difference"]:+.2f} points
 ({100 * baseline["difference_low"]:+.2f} to {100 * baseline["difference_high"]:+.2f}), McNemar
-p = {baseline["mcnemar_p"]:.2g}. Temperature {evaluation["temperature"]:.3f}; called neutral between P(positive)
+p = {baseline["mcnemar_p"]:.2g}. Calibrated by temperature {evaluation["calibration"]["temperature"]:.3f} and
+bias {evaluation["calibration"]["bias"]:+.3f}; called neutral between P(positive)
 {band["low"]:.3f} and {band["high"]:.3f}. Behaviour suite: {behaviour["failures"]} of {behaviour["cases"]} cases fail.
 
 | part of test / 구간 | rows | accuracy |

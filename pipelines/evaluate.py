@@ -1,4 +1,4 @@
-"""Judge the trained model: fit temperature and neutral band on dev, then score dev and, once, test."""
+"""Judge the trained model: fit calibration and neutral band on dev, then score dev and, once, test."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from data.encode import Encoder
 from data.files import writing
-from data.labels import NAMES, POSITIVE, NeutralBand
-from data.probability import calibrated
+from data.labels import NAMES, NeutralBand
+from data.probability import Calibration, margin
 from data.text import clean
 from pipelines import artifacts, curves, pictures, stage
 from pipelines.metric import scores
@@ -20,7 +20,7 @@ from pipelines.params import Params
 from pipelines.splits import read_split
 from training import behaviour
 from training import model as models
-from training.calibrate import fit_band, fit_temperature, rises, share_positive_by_star, three_way
+from training.calibrate import fit_band, fit_calibration, rises, share_positive_by_star, three_way
 from training.metrics import intervals, mcnemar, paired_interval, reliability
 from training.mixture import neutral_rows
 from training.predict import logits
@@ -102,13 +102,13 @@ def _draw(table: pd.DataFrame, raw: FloatArray) -> None:
     )
 
 
-def _by_stars(judge: Judge, temperature: float, band: NeutralBand) -> dict[str, Any]:
+def _by_stars(judge: Judge, calibration: Calibration, band: NeutralBand) -> dict[str, Any]:
     """What the model says of the crawl's test part, by stars; nothing where there is no crawl."""
     crawl = read_split("crawl_test")
     if not len(crawl):
         return {}
     stars = np.asarray(crawl["stars"][:])
-    positive = calibrated(judge(crawl["text"][:]), temperature)[:, POSITIVE]
+    positive = calibration.positive(judge(crawl["text"][:]))
     shares = share_positive_by_star(positive, stars, band)
     pictures.stars(artifacts.STARS_PICTURE, shares)
     return {
@@ -127,12 +127,12 @@ def main() -> None:
     table = predictions(judge)
     on_dev = (table["split"] == "dev").to_numpy()
     both, labels = table[["logit_negative", "logit_positive"]].to_numpy(), table["label"].to_numpy()
-    temperature = fit_temperature(both[on_dev], labels[on_dev])
-    table["positive"] = positive = calibrated(both, temperature)[:, POSITIVE]
+    calibration = fit_calibration(margin(both[on_dev]), labels[on_dev])
+    table["positive"] = positive = calibration.positive(both)
 
     crawl_dev, neutral = read_split("crawl_dev"), {"low": params.judge.neutral_low, "high": params.judge.neutral_high}
     if len(crawl_dev):
-        of_crawl = calibrated(judge(crawl_dev["text"][:]), temperature)[:, POSITIVE]
+        of_crawl = calibration.positive(judge(crawl_dev["text"][:]))
         neutral = neutral_band(positive[on_dev], labels[on_dev], of_crawl, np.asarray(crawl_dev["stars"][:]))
     band = NeutralBand(neutral["low"], neutral["high"])
 
@@ -140,7 +140,7 @@ def main() -> None:
     truth, answer = labels[~on_dev], positive[~on_dev]
     leaked = test["leaked"].to_numpy()
     slices = by_length(test["characters"].to_numpy()) | {"leaked": leaked, "clean": ~leaked}
-    suite = behaviour.judge(lambda raw: calibrated(judge([clean(text) for text in raw]), temperature)[:, POSITIVE])
+    suite = behaviour.judge(lambda raw: calibration.positive(judge([clean(text) for text in raw])))
     report: dict[str, Any] = {
         "test": scores(answer, truth),
         "dev": scores(positive[on_dev], labels[on_dev]),
@@ -152,18 +152,18 @@ def main() -> None:
         "majority_accuracy": artifacts.read_json(artifacts.BASELINE_REPORT)["test"]["majority_accuracy"],
         "slices": {row.pop("slice"): row for row in score_slices(truth, answer, slices)},
         "behaviour": {"cases": suite.cases, "failures": suite.failures, "failure_rate": suite.failure_rate},
-        "temperature": temperature,
+        "calibration": asdict(calibration),
         "neutral_band": neutral,
-        "crawl": _by_stars(judge, temperature, band),
+        "crawl": _by_stars(judge, calibration, band),
     }
     with writing(artifacts.PREDICTIONS) as temporary:
         table.to_parquet(temporary, index=False)
-    _draw(test, calibrated(both[~on_dev], 1.0)[:, POSITIVE])
+    _draw(test, Calibration().positive(both[~on_dev]))
     mistakes = confident_mistakes(truth, answer, texts, test["id"].tolist())
     curves.write_table(artifacts.MISTAKES_REPORT, ("confidence", "label", "predicted", "id", "text"), mistakes)
     artifacts.write_json(artifacts.BEHAVIOUR_REPORT, suite.as_dict())
     artifacts.write_json(
-        artifacts.CALIBRATION, {"temperature": temperature, "neutral_low": band.low, "neutral_high": band.high}
+        artifacts.CALIBRATION, asdict(calibration) | {"neutral_low": band.low, "neutral_high": band.high}
     )
     artifacts.write_json(artifacts.EVALUATION_REPORT, report)
     print(

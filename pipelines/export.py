@@ -6,8 +6,8 @@ import pandas as pd
 from data.bundle import GRAPH_FILE, Golden, Manifest
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
-from data.labels import POSITIVE, NeutralBand
-from data.probability import calibrated
+from data.labels import NeutralBand
+from data.probability import Calibration
 from pipelines import artifacts, stage
 from pipelines.lineage import git_commit
 from pipelines.metric import scores
@@ -33,14 +33,21 @@ def _golden(predictions: pd.DataFrame, encoder: Encoder, count: int) -> tuple[Go
     return tuple(Golden(texts[index], tuple(rows[index]), float(positive[index])) for index in sorted(chosen))
 
 
+def _calibration() -> tuple[Calibration, NeutralBand]:
+    found = artifacts.read_json(artifacts.CALIBRATION)
+    return (
+        Calibration(found["temperature"], found["bias"]),
+        NeutralBand(found["neutral_low"], found["neutral_high"]),
+    )
+
+
 def main() -> None:
     """Stage export."""
     params = Params.load()
     model = models.load(artifacts.MODEL)
     encoder = Encoder.from_file(artifacts.MODEL, params.encode.max_length_tokens)
     predictions = pd.read_parquet(artifacts.PREDICTIONS)
-    calibration = artifacts.read_json(artifacts.CALIBRATION)
-    temperature = float(calibration["temperature"])
+    calibration, band = _calibration()
 
     with replacing(artifacts.BUNDLE) as folder:
         export_onnx(model, folder / GRAPH_FILE)
@@ -50,19 +57,20 @@ def main() -> None:
         labels, expected = test["label"].to_numpy(), test[["logit_negative", "logit_positive"]].to_numpy()
         found = engine.logits(encoder.encode(read_split("test")["text"][:], truncate=True))
         difference = float(np.abs(found - expected).max())
-        flips = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
+        positive = calibration.positive(found)
+        flips = int(((positive >= 0.5) != (calibration.positive(expected) >= 0.5)).sum())
         if not difference <= params.export.max_logit_difference:
             raise ExportMismatch(
                 f"the exported graph's logits differ from the model's by up to {difference:.2e} on test; "
                 f"export.max_logit_difference allows {params.export.max_logit_difference:.0e}"
             )
-        metrics = scores(calibrated(found, temperature)[:, POSITIVE], labels)
+        metrics = scores(positive, labels)
         manifest = Manifest(
             model_name=params.backbone.name,
             model_type=models.model_type(model),
             max_length_tokens=params.encode.max_length_tokens,
-            temperature=temperature,
-            neutral_band=NeutralBand(calibration["neutral_low"], calibration["neutral_high"]),
+            calibration=calibration,
+            neutral_band=band,
             fingerprint=encoder.fingerprint,
             files={name: sha256(folder / name) for name in MANIFEST_FILES},
             golden=_golden(predictions, encoder, params.export.golden_samples),

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.bundle import Bundle
-from data.labels import POSITIVE, Verdict
-from data.probability import calibrated
+from data.labels import Verdict
 from serving.engine import Engine
 from serving.engine.onnx import OnnxEngine
 
@@ -40,7 +39,7 @@ class Model:
 
     def positive(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
         """Calibrated P(positive), (N,), of N token id rows."""
-        return calibrated(self.engine.logits(rows), self.bundle.manifest.temperature)[:, POSITIVE]
+        return self.bundle.manifest.calibration.positive(self.engine.logits(rows))
 
     def positive_of(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Calibrated P(positive), (N,), of N clean texts, each cut where the model's length ends."""

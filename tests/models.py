@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 from data.bundle import GRAPH_FILE, Bundle, Golden, Manifest
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import sha256
-from data.labels import POSITIVE, NeutralBand
-from data.probability import calibrated
+from data.labels import NeutralBand
+from data.probability import Calibration
 from training import model as models
 from training.config import Architecture, Backbone
 from training.export import export_onnx
@@ -50,12 +50,12 @@ def write_bundle(folder: Path, *, seed: int = 0, max_length_tokens: int = 512) -
     export_onnx(model, folder / GRAPH_FILE)
     encoder = Encoder(tokenizer_json, max_length_tokens)
     rows = encoder.encode(GOLDEN_TEXTS)
-    positive = calibrated(logits(model, rows, encoder.pad_id), 1.0)[:, POSITIVE]
+    positive = Calibration().positive(logits(model, rows, encoder.pad_id))
     Manifest(
         model_name=BACKBONE.name,
         model_type="ELECTRA",
         max_length_tokens=max_length_tokens,
-        temperature=1.0,
+        calibration=Calibration(),
         neutral_band=NeutralBand(0.45, 0.55),
         fingerprint=encoder.fingerprint,
         files={name: sha256(folder / name) for name in (GRAPH_FILE, TOKENIZER_FILE)},

@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from training.calibrate import fit_calibration
 from training.errors import ConfigError
 
 Array = npt.NDArray[np.integer | np.floating]
@@ -80,8 +81,7 @@ def cross_fitted(texts: Sequence[str], targets: Array, folds: int, seed: int) ->
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(folds, os.cpu_count() or 1)) as pool:
         list(pool.map(judge, range(folds)))
     certain = (targets == 0.0) | (targets == 1.0)
-    platt = LogisticRegression(C=np.inf).fit(margins[certain, None], targets[certain])
-    return np.asarray(platt.decision_function(margins[:, None]), dtype=np.float64)
+    return fit_calibration(margins[certain], targets[certain]).log_odds(margins)
 
 
 def _folds(texts: Sequence[str], targets: Array, folds: int, seed: int) -> npt.NDArray[np.int_]:

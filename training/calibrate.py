@@ -1,4 +1,4 @@
-"""What is fitted on top of a model, never on test: its temperature, and its neutral band on reviews with stars."""
+"""What is fitted on top of a model, never on test: its calibration, and its neutral band on reviews with stars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,37 +6,48 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
 from data.crawl import NEUTRAL_STARS, POSITIVE_STARS, STARS
 from data.errors import SettingError
 from data.labels import NeutralBand
-from data.probability import calibrated
+from data.probability import Calibration, sigmoid
 
 IntArray = npt.NDArray[np.integer]
 FloatArray = npt.NDArray[np.floating]
 DoubleArray = npt.NDArray[np.float64]
 
-BOUNDS = (0.05, 20.0)
+TEMPERATURES = (0.05, 20.0)
+MOST_INTERCEPT = 10.0
+"""Bounds of what is fitted: beyond them a model says nothing."""
 
 STAR_CLASSES = ("negative", "neutral", "positive")
 QUANTILES = 400
 """How many bounds of a band are tried for each class of stars."""
 
 
-def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """The temperature in ``BOUNDS`` that minimizes the log loss of (N, C) logits against (N,) labels.
+def fit_calibration(margins: FloatArray, labels: FloatArray | IntArray) -> Calibration:
+    """What makes probabilities of (N,) margins, by the log loss of (N,) labels, 0 or 1 (Platt, 1999).
 
-    One parameter that keeps every argmax: accuracy does not change (Guo et al., 2017).
+    As in the paper, a label counts as not quite certain, the less so the fewer there are; so few rows, or rows that a
+    threshold parts without an error, give no extreme answer.
     """
-    rows = np.arange(len(labels))
+    ones = float(np.sum(labels))
+    zeros = len(labels) - ones
+    targets = np.where(labels == 1, (ones + 1.0) / (ones + 2.0), 1.0 / (zeros + 2.0))
 
-    def log_loss(log_temperature: float) -> float:
-        probabilities = calibrated(logits, float(np.exp(log_temperature)))
-        return float(-np.log(np.clip(probabilities[rows, labels], 1e-12, 1.0)).mean())
+    def log_loss(parameters: DoubleArray) -> tuple[float, DoubleArray]:
+        slope, intercept = parameters
+        log_odds = slope * margins + intercept
+        residual = sigmoid(log_odds) - targets
+        loss = np.mean(np.logaddexp(0.0, log_odds) - targets * log_odds)
+        return float(loss), np.array([np.mean(residual * margins), np.mean(residual)])
 
-    low, high = np.log(BOUNDS)
-    return float(np.exp(minimize_scalar(log_loss, bounds=(low, high), method="bounded").x))
+    coldest, hottest = TEMPERATURES
+    bounds = ((1.0 / hottest, 1.0 / coldest), (-MOST_INTERCEPT, MOST_INTERCEPT))
+    found = minimize(log_loss, (1.0, 0.0), jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12})
+    slope, intercept = found.x
+    return Calibration(float(1.0 / slope), float(intercept / slope))
 
 
 @dataclass(frozen=True, slots=True)

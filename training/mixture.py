@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from data.crawl import NEGATIVE_STARS, NEUTRAL_STARS, POSITIVE_STARS
+from data.probability import sigmoid
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.integer]
@@ -42,4 +42,4 @@ def neutral_rows(stars: IntArray) -> IntArray:
 
 def taught(targets: FloatArray, margins: FloatArray, weight: float) -> FloatArray:
     """(N,) targets drawn towards a teacher's P(positive) = sigmoid(margin) (Hinton et al., 2015, temperature 1)."""
-    return np.asarray((1.0 - weight) * targets + weight * expit(margins))
+    return np.asarray((1.0 - weight) * targets + weight * sigmoid(margins))

@@ -41,7 +41,7 @@ def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "format_version is 2"),
+        ({"format_version": 1}, "format_version is 1; it must be 2"),
         ({"cleaning_version": "0"}, "cleaning_version is '0'"),
         ({"labels": ["긍정", "부정"]}, "labels are"),
         ({"fingerprint": "f" * 64}, "fingerprint is"),
@@ -87,7 +87,7 @@ def test_golden_samples_are_held_against_ids_and_probabilities(bundle: Bundle, c
 def test_the_digest_is_of_what_decides_the_answers(bundle: Bundle, copy: Path) -> None:
     edit(copy, lineage={"mlflow_run_id": "another"}, metrics={"test_accuracy": 0.9})
     assert Bundle.open(copy).manifest.digest == bundle.manifest.digest
-    edit(copy, temperature=2.0)
+    edit(copy, calibration={"temperature": 2.0, "bias": 0.0})
     assert Bundle.open(copy).manifest.digest != bundle.manifest.digest
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from data.encode import Encoder
-from data.labels import POSITIVE, NeutralBand, Verdict
+from data.labels import NeutralBand, Verdict
 from data.nsmc import read
-from data.probability import calibrated
+from data.probability import Calibration
 from data.text import clean
 from pipelines import artifacts
 from pipelines.demo import PREFIX, call, serving
@@ -50,9 +50,9 @@ def test_the_service_answers_what_the_trained_model_says(
 ) -> None:
     model = models.load(reproduced.folder / artifacts.MODEL)
     encoder = Encoder.from_file(reproduced.folder / artifacts.MODEL, 512)
-    temperature = json.loads((reproduced.folder / artifacts.CALIBRATION).read_text())["temperature"]
+    found = json.loads((reproduced.folder / artifacts.CALIBRATION).read_text())
     rows = encoder.encode([clean(text) for text in reviews])
-    expected = calibrated(logits(model, rows, encoder.pad_id), temperature)[:, POSITIVE]
+    expected = Calibration(found["temperature"], found["bias"]).positive(logits(model, rows, encoder.pad_id))
     answer = call(f"{service}{PREFIX}/batch", {"texts": reviews, "return_probabilities": True})["data"]["results"]
     assert [result["text"] for result in answer] == reviews
     band = NeutralBand(0.4, 0.6)

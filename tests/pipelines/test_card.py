@@ -19,7 +19,7 @@ EVALUATION: dict[str, Any] = {
     },
     "slices": {"leaked": {"rows": 1_570, "accuracy": 0.9321}, "clean": {"rows": 0, "accuracy": None}},
     "behaviour": {"cases": 561, "failures": 99, "failure_rate": 99 / 561},
-    "temperature": 0.623,
+    "calibration": {"temperature": 0.623, "bias": -0.1},
     "neutral_band": {"low": 0.412, "high": 0.587},
 }
 TRAINING = {

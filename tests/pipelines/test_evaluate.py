@@ -60,7 +60,7 @@ def test_the_neutral_band_is_fitted_on_the_crawl_and_handed_on(judged: Any) -> N
     assert (band["low"], band["high"]) != (0.4, 0.6)
     calibration = json.loads(artifacts.CALIBRATION.read_text())
     assert calibration == {
-        "temperature": judged["temperature"],
+        **judged["calibration"],
         "neutral_low": band["low"],
         "neutral_high": band["high"],
     }

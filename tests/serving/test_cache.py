@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from data.bundle import Bundle
+from data.probability import Calibration
 from serving.cache import RedisCache, TieredCache, cache_key
 
 TEXT = "비밀스러운 리뷰"
@@ -119,7 +120,7 @@ def test_keys_cross_neither_models_nor_preprocessing_nor_treatment(bundle: Bundl
         cache_key(manifest, TEXT, truncate=False),
         cache_key(manifest, TEXT, truncate=True),
         cache_key(manifest, TEXT + "!", truncate=False),
-        cache_key(replace(manifest, temperature=2.0), TEXT, truncate=False),
+        cache_key(replace(manifest, calibration=Calibration(bias=0.1)), TEXT, truncate=False),
         cache_key(replace(manifest, fingerprint="f" * 64), TEXT, truncate=False),
     }
     assert len(keys) == 5

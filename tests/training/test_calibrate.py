@@ -5,11 +5,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from data.errors import SettingError
 from data.labels import NEUTRAL, NeutralBand, Verdict
-from training.calibrate import StarShare, fit_band, fit_temperature, rises, share_positive_by_star, three_way
+from data.probability import sigmoid
+from training.calibrate import (
+    TEMPERATURES,
+    StarShare,
+    fit_band,
+    fit_calibration,
+    rises,
+    share_positive_by_star,
+    three_way,
+)
 
 Array = npt.NDArray[Any]
 BAND = NeutralBand(0.4, 0.6)
@@ -26,13 +36,37 @@ def share(star: int, count: int, positive: float) -> StarShare:
     return StarShare(star, count, positive, positive, 0.0, positive)
 
 
-def test_temperature_undoes_overconfidence_and_keeps_the_answers() -> None:
+def judged(rows: int) -> tuple[Array, Array]:
+    """Honest log odds, and labels that come true as often as these say."""
     generator = np.random.default_rng(0)
-    honest = generator.normal(0, 1.5, 20_000)
-    labels = (generator.random(20_000) < 1 / (1 + np.exp(-honest))).astype(int)
-    logits = np.stack([np.zeros_like(honest), honest], axis=1)
-    assert fit_temperature(3.0 * logits, labels) == pytest.approx(3.0, rel=0.05)
-    assert fit_temperature(logits, labels) == pytest.approx(1.0, rel=0.05)
+    honest = generator.normal(0, 1.5, rows)
+    return honest, (generator.random(rows) < sigmoid(honest)).astype(int)
+
+
+def test_calibration_undoes_overconfidence_and_a_bias() -> None:
+    honest, labels = judged(20_000)
+    found = fit_calibration(honest, labels)
+    assert (found.temperature, found.bias) == pytest.approx((1.0, 0.0), abs=0.05)
+    found = fit_calibration(3.0 * honest + 2.0, labels)
+    assert (found.temperature, found.bias) == pytest.approx((3.0, -2.0), abs=0.15)
+    assert found.log_odds(3.0 * honest + 2.0) == pytest.approx(honest, abs=0.25)
+
+
+def test_calibration_is_what_logistic_regression_finds() -> None:
+    honest, labels = judged(20_000)
+    margins = 2.0 * honest - 1.0
+    expected = LogisticRegression(C=np.inf).fit(margins[:, None], labels).decision_function(margins[:, None])
+    assert fit_calibration(margins, labels).log_odds(margins) == pytest.approx(expected, abs=0.01)
+
+
+def test_few_rows_or_useless_ones_give_no_extreme_answer() -> None:
+    margins = np.array([-2.0, -1.0, 1.0, 2.0])
+    certain = sigmoid(fit_calibration(margins, np.array([0, 0, 1, 1])).log_odds(margins))
+    assert certain[0] < 0.3 < 0.7 < certain[-1]
+    assert certain[0] > 0.05
+    upside_down = fit_calibration(margins, np.array([1, 1, 0, 0]))
+    assert upside_down.temperature == pytest.approx(TEMPERATURES[1])
+    assert sigmoid(upside_down.log_odds(margins)) == pytest.approx(0.5, abs=0.05)
 
 
 def test_three_way_of_a_known_case() -> None:
