@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from data.encode import TOKENIZER_FILE, Encoder
-from data.errors import BundleInvalid, DigestMismatch, GoldenMismatch, SettingError
+from data.errors import BundleInvalid, DigestMismatch, GoldenMismatch, SettingError, UnknownFormat
 from data.files import sha256
 from data.labels import NAMES, NeutralBand
 from data.probability import Calibration
@@ -77,7 +77,7 @@ class Manifest:
             raw = json.loads(text)
             version = raw.get("format_version")
             if version != FORMAT_VERSION:
-                raise BundleInvalid(f"{MANIFEST_FILE}: format_version is {version!r}; it must be {FORMAT_VERSION}")
+                raise UnknownFormat(f"{MANIFEST_FILE}: format_version is {version!r}; it must be {FORMAT_VERSION}")
             known = {entry.name for entry in fields(cls)}
             if set(raw) != known:
                 raise BundleInvalid(f"{MANIFEST_FILE}: keys differ from the format's: {sorted(set(raw) ^ known)}")

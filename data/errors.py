@@ -9,7 +9,8 @@ DataError
 ├── SettingError         a value outside its range
 ├── SplitError           rows that cannot be split as asked
 └── BundleError          a bundle that must not be served
-    ├── BundleInvalid    a file is missing, unreadable or of an unknown format version
+    ├── BundleInvalid    a file is missing, unreadable or not what it should be
+    │   └── UnknownFormat   it was written by an older or newer version of this code
     ├── DigestMismatch   a file's bytes are not the ones the manifest names
     └── GoldenMismatch   the model does not reproduce its golden samples
 
@@ -66,6 +67,10 @@ class BundleError(DataError):
 
 class BundleInvalid(BundleError):
     """A bundle file is missing, unreadable or of an unknown format version."""
+
+
+class UnknownFormat(BundleInvalid):
+    """The bundle's format is that of an older or newer version of this code, which cannot run it."""
 
 
 class DigestMismatch(BundleError):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from data.errors import UnknownFormat
 from data.text import clean
 from pipelines import artifacts, stage
 from pipelines.errors import RegistryError
@@ -41,17 +42,15 @@ class Answers:
     behaviour: BehaviourReport
 
 
-def decide(
-    labels: IntArray, baseline: IntArray, candidate: Answers, champion: Answers | None, rule: Choose
-) -> Decision:
-    """Judge a candidate by test labels (N,), beside the classes (N,) of the rule's baseline and any champion.
+def decide(labels: IntArray, baseline: IntArray, candidate: Answers, champion: Answers | str, rule: Choose) -> Decision:
+    """Judge a candidate by test labels (N,), beside the classes (N,) of the linear baseline and any champion.
 
     It has to beat the baseline, and must not be worse than the champion, on test or in any capability of the
-    behaviour suite.
+    behaviour suite. In place of a champion's answers may stand why there are none.
     """
     against = mcnemar(labels, candidate.classes, baseline)
     significant = against.p_value < rule.significance
-    beats_baseline = against.difference > 0 and (significant or rule.baseline == "majority")
+    beats_baseline = against.difference > 0 and significant
     figures = {
         "candidate_accuracy": float((candidate.classes == labels).mean()),
         "baseline_accuracy": float((baseline == labels).mean()),
@@ -59,12 +58,12 @@ def decide(
         "baseline_mcnemar_p": against.p_value,
     }
     reasons = [
-        f"{100 * against.difference:+.2f} points against the {rule.baseline} baseline, McNemar p = "
+        f"{100 * against.difference:+.2f} points against the linear baseline, McNemar p = "
         f"{against.p_value:.3g} on {against.rows:,} rows: {'' if significant else 'not '}significant at "
         f"{rule.significance}, which is {'enough' if beats_baseline else 'not enough'}"
     ]
-    if champion is None:
-        reasons.append("there is no champion yet")
+    if isinstance(champion, str):
+        reasons.append(champion)
         return Decision(beats_baseline, tuple(reasons), figures)
     worse, more = _worse_on_test(labels, candidate.classes, champion.classes, rule, reasons)
     regressed = _worse_in_behaviour(candidate.behaviour, champion.behaviour, rule, reasons)
@@ -123,19 +122,27 @@ def champion_answers(registry: Registry, champion: Version, test_rows: str, suit
         return Answers((positive(read_split("test")["text"][:]) >= 0.5).astype(int), judge(positive))
 
 
+def champion_or_reason(
+    registry: Registry, champion: Version | None, test_rows: str, suite_digest: str
+) -> Answers | str:
+    """The champion's answers, or why there are none.
+
+    One that this code cannot run is none that it could go on serving, and so does not stand in the way.
+    """
+    if champion is None:
+        return "there is no champion yet"
+    try:
+        return champion_answers(registry, champion, test_rows, suite_digest)
+    except UnknownFormat as error:
+        return f"the champion, version {champion.number}, cannot be run by this version of the code: {error}"
+
+
 def _test(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[predictions["split"] == "test"]
 
 
 def _classes(predictions: pd.DataFrame) -> IntArray:
     return np.asarray(_test(predictions)["positive"] >= 0.5, dtype=np.int64)
-
-
-def _baseline(test: pd.DataFrame, rule: Choose) -> IntArray:
-    """The classes (N,) that the rule's baseline gives the test rows."""
-    if rule.baseline == "linear":
-        return np.asarray(test["baseline"])
-    return np.full(len(test), int(np.mean(read_split("train")["label"][:]) >= 0.5))
 
 
 def _record(decision: Decision, params: Params, candidate: Version, champion: Version | None) -> dict[str, Any]:
@@ -175,9 +182,9 @@ def main() -> None:
     test_rows = artifacts.read_json(artifacts.DATA_REPORT)["splits"]["test"]["sha256"]
     table = pd.read_parquet(artifacts.PREDICTIONS)
     test = _test(table)
-    theirs = None if champion is None else champion_answers(registry, champion, test_rows, suite.suite_digest)
+    theirs = champion_or_reason(registry, champion, test_rows, suite.suite_digest)
     ours = Answers(_classes(table), suite)
-    decision = decide(test["label"].to_numpy(), _baseline(test, params.choose), ours, theirs, params.choose)
+    decision = decide(test["label"].to_numpy(), test["baseline"].to_numpy(), ours, theirs, params.choose)
     record = _record(decision, params, candidate, champion)
     reasons = "; ".join(decision.reasons)
     registry.tag_version(

@@ -117,12 +117,12 @@ def main() -> None:
         f"""
 Done in {time.monotonic() - started:.0f} s. 데모가 끝났습니다.
 
-The demo's model learned from {learned} reviews in seconds. On the {judged} of the sample's test it scored
-{report["test"]["accuracy"]:.1%}; always answering one class scores {report["majority_accuracy"]:.1%},
-and a linear model of the same reviews {report["baseline"]["accuracy"]:.1%}.
-It shows that the whole way works, not how good a model can be.
-데모 모델은 리뷰 {learned}개로 몇 초 동안 학습했으므로 정확도가 낮습니다.
-실제 모델은 아래 명령으로 학습하세요.
+The model started from the embedded weights (data/backbone, which NSMC taught) and learned {learned} more reviews in
+seconds. On the {judged} of the sample's test it scored {report["test"]["accuracy"]:.1%}, and a linear model of the
+same {learned} reviews {report["baseline"]["accuracy"]:.1%}. The sample is small and was written for this project:
+data/sample/README.md says what its figures do not mean.
+내장 가중치(data/backbone, NSMC로 학습)에서 시작해 리뷰 {learned}개를 더 학습했습니다.
+표본이 작으므로 정확도는 참고용입니다.
 
   make serve WORKSPACE={FOLDER}   serve this Bento / 이 모델을 서비스로 실행
   make ui WORKSPACE={FOLDER}      compare its runs in MLflow / MLflow에서 실험 비교

@@ -1,7 +1,7 @@
 """params.yaml as frozen settings: unknown keys refused, ranges checked, every problem named with its key."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -118,13 +118,11 @@ class Register(_Section):
 class Choose(_Section):
     """When a candidate takes the champion's place.
 
-    It has to beat ``baseline``: ``linear``, the n-gram model, significantly; ``majority``, the more frequent class, at
-    all, which is for samples too small to tell. It is refused when McNemar's test calls it worse than the champion at
-    ``significance``, or when it lost more than ``max_drop_points`` of accuracy, in percentage points, whatever the
-    test says.
+    It has to beat the linear baseline by McNemar's test at ``significance``. It is refused when the same test calls it
+    worse than the champion, or when it lost more than ``max_drop_points`` of accuracy, in percentage points, whatever
+    the test says.
     """
 
-    baseline: Literal["linear", "majority"]
     significance: float = Field(gt=0.0, le=0.5)
     max_drop_points: float = Field(ge=0.0, le=100.0)
 

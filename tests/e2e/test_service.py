@@ -40,9 +40,35 @@ ODD = [
 ]
 
 
+PLAIN = {
+    "긍정": (
+        "연기도 좋고 이야기도 탄탄해서 시간 가는 줄 몰랐어요.",
+        "올해 본 영화 중 최고입니다. 꼭 보세요!",
+        "배우들 연기가 정말 훌륭하다",
+        "가족과 함께 보기 좋은 따뜻한 영화",
+        "ost가 아직도 귓가에 맴돈다. 또 보고 싶다",
+    ),
+    "부정": (
+        "돈이 아깝다. 환불받고 싶다.",
+        "이야기는 지루하고 연기는 어색하다.",
+        "노잼... 졸다가 나왔어요",
+        "이런 영화를 왜 만들었는지 모르겠다",
+        "감독은 반성해야 한다. 최악의 영화",
+    ),
+}
+
+
 @pytest.fixture(scope="session")
 def reviews(root: Path) -> list[str]:
     return [review.text for review in read(root / "data" / "sample" / "ratings_test.txt")] + ODD
+
+
+def test_the_demo_judges_plain_reviews_sensibly(service: str) -> None:
+    """It starts from the embedded weights: what no sample of 450 reviews could teach."""
+    for label, texts in PLAIN.items():
+        body = {"texts": list(texts), "return_probabilities": True}
+        answer = call(f"{service}{PREFIX}/batch", body)["data"]["results"]
+        assert all(result["probabilities"][label] > 0.6 for result in answer), answer
 
 
 def test_the_service_answers_what_the_trained_model_says(

@@ -1,12 +1,20 @@
+import json
+import shutil
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import pytest
 
-from pipelines.choose import Answers, Decision, IntArray, decide
+from data.bundle import GRAPH_FILE, MANIFEST_FILE, Bundle
+from data.errors import DigestMismatch
+from pipelines.choose import Answers, Decision, IntArray, champion_or_reason, decide
 from pipelines.params import Choose
+from pipelines.registry import BUNDLE, Registry, Version
 from training.behaviour import BehaviourReport, suite
 from training.behaviour import judge as judge_behaviour
 
-RULE = Choose(baseline="linear", significance=0.05, max_drop_points=0.5)
+RULE = Choose(significance=0.05, max_drop_points=0.5)
 LABELS = np.arange(10_000) % 2
 CASES = [case for case in suite() if case.label is not None]
 
@@ -33,7 +41,7 @@ def judged(
     rule: Choose = RULE,
     failing: str = "",
 ) -> Decision:
-    theirs = None if champion is None else Answers(champion, behaviour())
+    theirs = "there is no champion yet" if champion is None else Answers(champion, behaviour())
     return decide(LABELS, wrong(baseline, start=5_000), Answers(candidate, behaviour(failing)), theirs, rule)
 
 
@@ -45,12 +53,6 @@ def test_the_first_one_has_to_beat_the_linear_baseline_significantly() -> None:
     assert not by_chance.promoted
     assert "not significant at 0.05, which is not enough" in by_chance.reasons[0]
     assert not judged(wrong(4_500)).promoted, "significantly worse"
-
-
-def test_beating_the_majority_by_chance_is_enough_where_the_profile_says_so() -> None:
-    rule = Choose(baseline="majority", significance=0.05, max_drop_points=0.5)
-    assert judged(wrong(3_990), rule=rule).promoted
-    assert not judged(wrong(4_000), rule=rule).promoted
 
 
 def test_a_better_one_is_promoted_with_figures() -> None:
@@ -72,7 +74,7 @@ def test_one_that_is_significantly_worse_is_refused() -> None:
 
 
 def test_a_drop_beyond_the_limit_is_refused_whatever_the_test_says() -> None:
-    lenient = Choose(baseline="linear", significance=1e-9, max_drop_points=0.5)
+    lenient = Choose(significance=1e-9, max_drop_points=0.5)
     decision = judged(wrong(1_060), wrong(1_000, start=5_000), rule=lenient)
     assert not decision.promoted
     assert "beyond the 0.5 points" in decision.reasons[2]
@@ -87,3 +89,42 @@ def test_losing_a_capability_is_refused_though_test_got_better() -> None:
     assert not decision.promoted
     assert "worse in negation" in decision.reasons[-1]
     assert "no capability is worse" in judged(wrong(1_000), wrong(1_300, start=5_000)).reasons[-1]
+
+
+class OldStore:
+    """Keeps one bundle of another format, and nothing else of its version."""
+
+    def __init__(self, bundle: Path) -> None:
+        self._bundle = bundle
+
+    def download(self, version: Version, kind: str, folder: Path) -> Path:
+        target = folder / kind
+        if kind == BUNDLE:
+            shutil.copytree(self._bundle, target)
+        else:
+            target.mkdir()
+        return target
+
+
+def test_a_champion_that_this_code_cannot_run_does_not_stand_in_the_way(bundle: Bundle, tmp_path: Path) -> None:
+    old = shutil.copytree(bundle.folder, tmp_path / "old")
+    manifest = old / MANIFEST_FILE
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 1}))
+    version = Version(number=7, digest="d", run_id="r", test_rows="rows")
+    registry = cast(Registry, OldStore(old))
+    found = champion_or_reason(registry, version, "rows", "suite")
+    assert found == (
+        "the champion, version 7, cannot be run by this version of the code: "
+        "bundle.json: format_version is 1; it must be 2"
+    )
+    decision = decide(LABELS, wrong(4_000), Answers(wrong(3_000), behaviour()), found, RULE)
+    assert decision.promoted
+    assert found in decision.reasons
+
+
+def test_a_champion_that_was_tampered_with_is_an_error(bundle: Bundle, tmp_path: Path) -> None:
+    broken = shutil.copytree(bundle.folder, tmp_path / "broken")
+    (broken / GRAPH_FILE).write_bytes(b"something else")
+    version = Version(number=7, digest="d", run_id="r", test_rows="rows")
+    with pytest.raises(DigestMismatch):
+        champion_or_reason(cast(Registry, OldStore(broken)), version, "rows", "suite")

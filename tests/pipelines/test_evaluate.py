@@ -6,13 +6,22 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from data.crawl import RatedReview
-from pipelines import artifacts, backbone, baseline, compose, evaluate, fetch, prepare, profile, train
+from data.encode import TOKENIZER_FILE
+from pipelines import artifacts, backbone, baseline, compose, embed, evaluate, fetch, prepare, profile, train
+from pipelines.errors import PipelineError
 from pipelines.splits import read_split
+from training import model as models
+from training.config import Backbone
 from training.metrics import Scores
 
+ARCHITECTURE = {
+    **{"layers": 1, "hidden": 64, "heads": 2, "embedding": 32, "feed_forward": 256, "vocabulary": 2500},
+    "embeddings": "cooccurrence",
+}
 GOOD, BAD = ("최고다", "재밌다", "감동이다"), ("최악이다", "지루하다", "아깝다")
 
 
@@ -32,8 +41,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Any:
     folder = tmp_path_factory.mktemp("judged")
     settings = profile.resolve("demo")
     settings["fetch"]["source"] = str(root / "data" / "sample")
+    settings["backbone"] |= {"folder": None, "sha256": None, "keep_head": False, "architecture": ARCHITECTURE}
     settings["compose"] |= {"polar": True, "neutral": True}
-    settings["train"] |= {"epochs": 4, "patience_epochs": 0, "checkpoint_every_steps": 7}
+    settings["train"] |= {"epochs": 4, "learning_rate": 2e-3, "patience_epochs": 0, "checkpoint_every_steps": 7}
     settings["pretrain"] |= {"epochs": 1, "batch_tokens": 512}
     settings["judge"]["resamples"] = 200
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
@@ -119,3 +129,36 @@ def test_pictures_and_curves_are_drawn(judged: Any) -> None:
         assert picture.read_bytes().startswith(b"\x89PNG")
     assert len(pd.read_csv(artifacts.EPOCHS_PLOT)) == 4
     assert not list(Path(".cache/checkpoints").iterdir()), "what was put away leaves no checkpoint"
+
+
+def test_the_model_can_be_embedded_in_half_precision(judged: Any) -> None:
+    embed.main()
+    assert {path.name for path in embed.FOLDER.iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        TOKENIZER_FILE,
+    }
+    found = models.build(Backbone("own", folder=str(embed.FOLDER), keep_head=True), []).model.state_dict()
+    trained = models.load(artifacts.MODEL).state_dict()
+    assert all(torch.equal(found[name], trained[name].half().float()) for name in trained)
+    card = (embed.FOLDER / "README.md").read_text()
+    assert f"| accuracy / 정확도 | {judged['test']['accuracy']:.4f}" in card
+    assert "answers on dev 0 changed sides" in card
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"), [("LIMIT_BYTES", "at most 0 are embedded"), ("MOST_FLIPS", "0 of .* answers on dev")]
+)
+def test_what_does_not_bear_embedding_is_refused(
+    judged: Any, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    monkeypatch.setattr(embed, limit, -1 if limit == "MOST_FLIPS" else 0)
+    before = fingerprint(embed.FOLDER)
+    with pytest.raises(PipelineError, match=message):
+        embed.main()
+    assert fingerprint(embed.FOLDER) == before
+
+
+def fingerprint(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
