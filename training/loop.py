@@ -28,7 +28,7 @@ from training.processes import on_cpu
 from training.reports import EpochReport, Listener, Outcome, StepReport, best_of
 
 DIVERGED = 2.0
-"""The loss has diverged when its mean over a report is so many times that of the first."""
+"""The loss has diverged when its mean over a report, of no fewer steps than the first, is so many times the first's."""
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
@@ -187,12 +187,15 @@ class _Run:
 
     def _check(self, loss: float) -> None:
         """Raise LossDiverged where going on is useless, before anything of it is kept."""
-        first = self.progress.steps[0].loss if self.progress.steps else math.inf
+        step, reports = self.progress.step, self.progress.steps
+        # the few rows at the end of an epoch may be hard ones by chance
+        comparable = bool(reports) and step - reports[-1].step >= reports[0].step
+        first = reports[0].loss if comparable else math.inf
         if math.isfinite(loss) and loss <= DIVERGED * first:
             return
         why = f"{DIVERGED:.0f} times that of the first report ({first:.4f})" if math.isfinite(loss) else "not a number"
         raise LossDiverged(
-            f"the mean loss up to step {self.progress.step} of {self.total_steps} is {loss:.4f}, {why}; lower "
+            f"the mean loss up to step {step} of {self.total_steps} is {loss:.4f}, {why}; lower "
             f"{self.config.section}.learning_rate (now {self.config.learning_rate}) or {self.config.section}.clip_norm "
             f"(now {self.config.clip_norm})"
         )

@@ -188,6 +188,28 @@ def test_a_diverging_loss_stops(tmp_path: Path) -> None:
         run(tmp_path, replace(CONFIG, learning_rate=0.9, clip_norm=1000.0, warmup_fraction=0.3, epochs=20))
 
 
+def test_a_few_hard_rows_at_the_end_of_an_epoch_are_no_divergence(tmp_path: Path) -> None:
+    learned = task()
+    steps = len(learned.batches.epoch(0))
+    losses, calls, hard = learned.learn, 0, range(0)
+
+    def reported(*arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return losses(*arguments) * (10.0 if calls in hard else 1.0)
+
+    learned.learn = reported  # type: ignore[assignment, method-assign]
+    config = replace(CONFIG, epochs=1, log_every_steps=steps // 2 - 1, checkpoint_every_steps=1000)
+    assert 0 < steps - 2 * config.log_every_steps < config.log_every_steps, "a short report comes last"
+    hard = range(2 * config.log_every_steps + 1, steps + 1)
+    train(learned, config, listener=Recorder(), checkpoint=tmp_path / "hard", cpu=True)
+    assert calls == steps
+
+    calls, hard = 0, range(config.log_every_steps + 1, 2 * config.log_every_steps + 1)
+    with pytest.raises(LossDiverged, match="2 times that of the first report"):
+        train(learned, config, listener=Recorder(), checkpoint=tmp_path / "diverged", cpu=True)
+
+
 @contextmanager
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> None:
