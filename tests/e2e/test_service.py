@@ -103,7 +103,7 @@ def test_health_model_info_and_native_route(reproduced: Workspace, service: str)
     assert (health["status"], health["model_loaded"], health["redis_connected"]) == ("healthy", True, False)
     info = call(f"{service}{PREFIX}/model-info")
     assert info["model_tag"] == package["model_tag"]
-    assert (info["model_name"], info["mlflow_version"]) == ("demo-electra", "1")
+    assert (info["model_name"], info["mlflow_version"]) == ("compact-electra", "1")
     report = json.loads((reproduced.folder / artifacts.EVALUATION_REPORT).read_text())
     assert info["test_accuracy"] == report["test"]["accuracy"]
     (native,) = call(f"{service}/predict", {"texts": ["최고"]})
