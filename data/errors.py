@@ -66,7 +66,7 @@ class BundleError(DataError):
 
 
 class BundleInvalid(BundleError):
-    """A bundle file is missing, unreadable or of an unknown format version."""
+    """A bundle file is missing, unreadable or not what it should be."""
 
 
 class UnknownFormat(BundleInvalid):

@@ -6,7 +6,6 @@ changes is measured on dev, and refused where it is more than a rounding.
 """
 
 import numpy as np
-import torch
 
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
@@ -42,8 +41,7 @@ def main() -> None:
         raise PipelineError(f"the weights take {size:,} bytes in half precision; at most {LIMIT_BYTES:,} are embedded")
     rows = encoder.encode(read_split("dev")["text"][:], truncate=True)
     before = logits(model, rows, encoder.pad_id)
-    weights = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
-    model.load_state_dict(weights)
+    model.half().float()
     after = logits(model, rows, encoder.pad_id)
     flips = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
     if flips > MOST_FLIPS * len(rows):
@@ -53,7 +51,7 @@ def main() -> None:
     figures = {"size": size, "rows": len(rows), "flips": flips, "difference": float(np.abs(before - after).max())}
     with replacing(FOLDER) as folder:
         tokenizer_json = (artifacts.MODEL / TOKENIZER_FILE).read_text(encoding="utf-8")
-        models.save(model.half(), tokenizer_json, folder, weights)
+        models.save(model.half(), tokenizer_json, folder)
         card = present_card(params) + CARD_END.format(profile=params.profile, **figures)
         (folder / "README.md").write_text(card, encoding="utf-8")
         digest = sha256(folder / WEIGHTS_FILES[0])
