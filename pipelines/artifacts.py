@@ -1,10 +1,13 @@
 """Where the stages' results lie, and how the small ones among them are written."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from data.files import writing
+from data.labels import NeutralBand
+from data.probability import Calibration
 
 ROOT = Path("artifacts")
 EMBEDDED = Path("data") / "backbone"
@@ -60,3 +63,17 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """What ``write_json`` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_calibration(calibration: Calibration, band: NeutralBand) -> None:
+    """Keep what makes verdicts of the trained model's logits."""
+    write_json(CALIBRATION, asdict(calibration) | {"neutral_low": band.low, "neutral_high": band.high})
+
+
+def read_calibration() -> tuple[Calibration, NeutralBand]:
+    """What ``write_calibration`` kept."""
+    found = read_json(CALIBRATION)
+    return (
+        Calibration(found["temperature"], found["bias"]),
+        NeutralBand(found["neutral_low"], found["neutral_high"]),
+    )

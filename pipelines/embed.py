@@ -16,6 +16,7 @@ from pipelines.params import Params
 from pipelines.splits import read_split
 from training import model as models
 from training.hub import WEIGHTS_FILES
+from training.metrics import label_flips
 from training.predict import logits
 
 FOLDER = artifacts.EMBEDDED
@@ -43,7 +44,8 @@ def main() -> None:
     before = logits(model, rows, encoder.pad_id)
     model.half().float()
     after = logits(model, rows, encoder.pad_id)
-    flips = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
+    calibration, _ = artifacts.read_calibration()
+    flips = label_flips(calibration.positive(before), calibration.positive(after))
     if flips > MOST_FLIPS * len(rows):
         raise PipelineError(
             f"half precision changes {flips} of {len(rows):,} answers on dev; at most {MOST_FLIPS:.1%} may change"

@@ -162,9 +162,7 @@ def main() -> None:
     mistakes = confident_mistakes(truth, answer, texts, test["id"].tolist())
     curves.write_table(artifacts.MISTAKES_REPORT, ("confidence", "label", "predicted", "id", "text"), mistakes)
     artifacts.write_json(artifacts.BEHAVIOUR_REPORT, suite.as_dict())
-    artifacts.write_json(
-        artifacts.CALIBRATION, asdict(calibration) | {"neutral_low": band.low, "neutral_high": band.high}
-    )
+    artifacts.write_calibration(calibration, band)
     artifacts.write_json(artifacts.EVALUATION_REPORT, report)
     print(
         f"test accuracy {report['test']['accuracy']:.4f} on {len(truth):,} reviews, "

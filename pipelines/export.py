@@ -6,8 +6,6 @@ import pandas as pd
 from data.bundle import GRAPH_FILE, Golden, Manifest
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
-from data.labels import NeutralBand
-from data.probability import Calibration
 from pipelines import artifacts, stage
 from pipelines.lineage import git_commit
 from pipelines.metric import scores
@@ -18,6 +16,7 @@ from serving.model import Model
 from training import model as models
 from training.errors import ExportMismatch
 from training.export import export_onnx
+from training.metrics import label_flips
 
 MANIFEST_FILES = (GRAPH_FILE, TOKENIZER_FILE)
 
@@ -33,21 +32,13 @@ def _golden(predictions: pd.DataFrame, encoder: Encoder, count: int) -> tuple[Go
     return tuple(Golden(texts[index], tuple(rows[index]), float(positive[index])) for index in sorted(chosen))
 
 
-def _calibration() -> tuple[Calibration, NeutralBand]:
-    found = artifacts.read_json(artifacts.CALIBRATION)
-    return (
-        Calibration(found["temperature"], found["bias"]),
-        NeutralBand(found["neutral_low"], found["neutral_high"]),
-    )
-
-
 def main() -> None:
     """Stage export."""
     params = Params.load()
     model = models.load(artifacts.MODEL)
     encoder = Encoder.from_file(artifacts.MODEL, params.encode.max_length_tokens)
     predictions = pd.read_parquet(artifacts.PREDICTIONS)
-    calibration, band = _calibration()
+    calibration, band = artifacts.read_calibration()
 
     with replacing(artifacts.BUNDLE) as folder:
         export_onnx(model, folder / GRAPH_FILE)
@@ -58,7 +49,7 @@ def main() -> None:
         found = engine.logits(encoder.encode(read_split("test")["text"][:], truncate=True))
         difference = float(np.abs(found - expected).max())
         positive = calibration.positive(found)
-        flips = int(((positive >= 0.5) != (calibration.positive(expected) >= 0.5)).sum())
+        flips = label_flips(positive, calibration.positive(expected))
         if not difference <= params.export.max_logit_difference:
             raise ExportMismatch(
                 f"the exported graph's logits differ from the model's by up to {difference:.2e} on test; "

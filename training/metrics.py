@@ -92,6 +92,11 @@ def majority_accuracy(train_labels: IntArray, labels: IntArray) -> float:
     return float((labels == answer).mean())
 
 
+def label_flips(first: FloatArray, second: FloatArray) -> int:
+    """How many rows two P(positive) (N,) put into different classes."""
+    return int(((first >= 0.5) != (second >= 0.5)).sum())
+
+
 @dataclass(frozen=True, slots=True)
 class Paired:
     """Two models on the same rows: rows that only one of them got right, and McNemar's exact p, two-sided."""
