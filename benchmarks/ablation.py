@@ -143,7 +143,7 @@ def measure(params: Params, unlabelled: Sequence[str], table: Path) -> Figures:
 
 
 def table(results: Mapping[str, Mapping[str, Any]], rows: str) -> str:
-    """Markdown: each variant's mean over its seeds and its paired difference from the base."""
+    """Markdown: each variant's mean over its seeds and its paired difference from the base, once that is known."""
     lines = [
         f"Lessons: {rows}. Dev figures, calibrated; mean over seeds, and the difference from the base with the same",
         "seed (mean, and the smallest and largest of them).",
@@ -154,6 +154,8 @@ def table(results: Mapping[str, Mapping[str, Any]], rows: str) -> str:
     base = results.get("base", {})
     for name, runs in results.items():
         paired = [seed for seed in runs if seed in base]
+        if not paired:
+            continue
         points = [100 * (runs[seed]["accuracy"] - base[seed]["accuracy"]) for seed in paired]
         losses = [runs[seed]["log_loss"] - base[seed]["log_loss"] for seed in paired]
         seconds = [runs[seed]["seconds"] / base[seed]["seconds"] for seed in paired]
@@ -190,15 +192,18 @@ def main() -> None:
         for seed, name in left:
             settings = changed(params, VARIANTS[name], seed)
             runs[pool.submit(measure, settings, unlabelled, composed.file(settings.compose))] = seed, name
-        for run in as_completed(runs):
-            (seed, name), figures = runs[run], run.result()
-            results.setdefault(name, {})[str(seed)] = asdict(figures)
-            with writing(arguments.results) as temporary:
-                temporary.write_text(json.dumps(results, indent=1) + "\n")
-            done = {variant: results[variant] for variant in VARIANTS if variant in results}
-            with writing(arguments.table) as temporary:
-                temporary.write_text(table(done, f"{arguments.fraction:.0%} of {params.profile}'s"))
-            print(f"seed {seed}, {name}: {figures.accuracy:.4f} in {figures.seconds:.0f} s", flush=True)
+        try:
+            for run in as_completed(runs):
+                (seed, name), figures = runs[run], run.result()
+                results.setdefault(name, {})[str(seed)] = asdict(figures)
+                with writing(arguments.results) as temporary:
+                    temporary.write_text(json.dumps(results, indent=1) + "\n")
+                done = {variant: results[variant] for variant in VARIANTS if variant in results}
+                with writing(arguments.table) as temporary:
+                    temporary.write_text(table(done, f"{arguments.fraction:.0%} of {params.profile}'s"))
+                print(f"seed {seed}, {name}: {figures.accuracy:.4f} in {figures.seconds:.0f} s", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":
