@@ -16,7 +16,7 @@ from data.encode import pad
 from data.nsmc import read
 from data.text import clean
 from pipelines import artifacts
-from serving.engine.onnx import OnnxEngine
+from serving.engine.choose import reference
 
 ROUNDS = 5
 SEED = 0
@@ -50,7 +50,7 @@ def main() -> None:
     raw = random.Random(SEED).choices(reviews, k=arguments.reviews)
     texts = [clean(text) for text in raw]
     rows = bundle.encoder.encode(texts, truncate=True)
-    engine = OnnxEngine(bundle.graph, bundle.encoder.pad_id)
+    engine = reference(bundle).schedule
     singles = rows[:200]
 
     table: list[tuple[str, int, float]] = [

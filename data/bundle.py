@@ -1,7 +1,8 @@
 """The bundle: the folder that training hands to serving.
 
-It holds the exported graph, the tokenizer and one JSON manifest that describes both. Loading checks every digest;
-whoever can run the graph then checks that it reproduces the golden samples. Nothing in a bundle is a pickle.
+It holds the exported graphs, one for each precision that passed the gate, the tokenizer and one JSON manifest that
+describes them (``bundle.schema.json``). Loading checks every digest; whoever can run a graph then checks that it
+reproduces the golden samples. Nothing in a bundle is a pickle.
 """
 
 import hashlib
@@ -17,28 +18,33 @@ from data.labels import NAMES, NeutralBand
 from data.probability import Calibration
 from data.text import CLEANING_VERSION
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_FILE = "bundle.json"
 GRAPH_FILE = "model.onnx"
-GOLDEN_TOLERANCE = 1e-3
-"""Largest difference of a probability that a golden sample allows: another CPU sums in another order."""
+FULL = "fp32"
+"""The precision of ``GRAPH_FILE``, which every bundle has."""
+GOLDEN_TOLERANCES = {FULL: 1e-3, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2}
+"""By precision, the largest difference of a probability that a golden sample allows: another machine sums in another
+order, and where numbers are rounded coarsely, some then fall to the other side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A text and what the trained model says of it: what every engine has to reproduce."""
+    """A text and what the exported model says of it, by precision: what every engine has to reproduce."""
 
     text: str
     ids: tuple[int, ...]
-    positive: float
+    positive: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that serving needs to know of a model, and where it comes from.
 
-    ``files`` maps the name of each other file to its SHA-256. ``metrics`` and ``lineage`` inform; all else decides
-    what the model answers, and is what ``digest`` is taken over.
+    ``graphs`` maps each precision that may be served to its graph's file, and ``files`` the name of each other file
+    to its SHA-256. ``token_lengths`` are quantiles of dev's lengths, ascending: what engines are warmed up and timed
+    with. ``metrics``, ``gate`` (figures by precision) and ``lineage`` inform too; all else decides what the model
+    answers, and is what ``digest`` is taken over.
     """
 
     model_name: str
@@ -47,21 +53,24 @@ class Manifest:
     calibration: Calibration
     neutral_band: NeutralBand
     fingerprint: str
+    graphs: dict[str, str]
     files: dict[str, str]
     golden: tuple[Golden, ...]
-    precision: str = "fp32"
+    token_lengths: tuple[int, ...]
     language: str = "Korean"
     labels: tuple[str, ...] = NAMES
     cleaning_version: str = CLEANING_VERSION
     format_version: int = FORMAT_VERSION
     metrics: dict[str, float] = field(default_factory=dict)
+    gate: dict[str, dict[str, float]] = field(default_factory=dict)
     lineage: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """SHA-256 over what decides the answers: the same weights and settings give the same digest."""
         content = asdict(self)
-        del content["metrics"], content["lineage"]
+        for informs in ("metrics", "gate", "lineage", "token_lengths"):
+            del content[informs]
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -69,6 +78,22 @@ class Manifest:
         """Write the manifest file into ``folder``."""
         content = json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
         (folder / MANIFEST_FILE).write_text(content, encoding="utf-8")
+
+    def check(self) -> None:
+        """Raise BundleInvalid where the parts do not fit each other."""
+        for required in (GRAPH_FILE, TOKENIZER_FILE, *self.graphs.values()):
+            if required not in self.files:
+                raise BundleInvalid(f"{MANIFEST_FILE}: files does not name {required}")
+        if self.graphs.get(FULL) != GRAPH_FILE or not set(self.graphs) <= set(GOLDEN_TOLERANCES):
+            raise BundleInvalid(
+                f"{MANIFEST_FILE}: graphs has {sorted(self.graphs)}; it must have {FULL}, in {GRAPH_FILE}, and may "
+                f"have {', '.join(list(GOLDEN_TOLERANCES)[1:])}"
+            )
+        if not self.golden or any(set(golden.positive) != set(self.graphs) for golden in self.golden):
+            raise BundleInvalid(f"{MANIFEST_FILE}: golden must hold samples with P(positive) for each of the graphs")
+        lengths = self.token_lengths
+        if not lengths or not 3 <= min(lengths) <= max(lengths) <= self.max_length_tokens:
+            raise BundleInvalid(f"{MANIFEST_FILE}: token_lengths must be from 3 to {self.max_length_tokens}")
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
@@ -86,7 +111,8 @@ class Manifest:
                     **raw,
                     "calibration": Calibration(**raw["calibration"]),
                     "neutral_band": NeutralBand(**raw["neutral_band"]),
-                    "golden": tuple(Golden(g["text"], tuple(g["ids"]), float(g["positive"])) for g in raw["golden"]),
+                    "golden": tuple(Golden(g["text"], tuple(g["ids"]), dict(g["positive"])) for g in raw["golden"]),
+                    "token_lengths": tuple(raw["token_lengths"]),
                     "labels": tuple(raw["labels"]),
                 }
             )
@@ -102,10 +128,9 @@ class Bundle:
     manifest: Manifest
     encoder: Encoder
 
-    @property
-    def graph(self) -> Path:
-        """The exported graph."""
-        return self.folder / GRAPH_FILE
+    def graph(self, precision: str) -> Path:
+        """The graph of a precision that the manifest names."""
+        return self.folder / self.manifest.graphs[precision]
 
     @classmethod
     def open(cls, folder: Path) -> "Bundle":
@@ -117,9 +142,7 @@ class Bundle:
             manifest = Manifest.from_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BundleInvalid(f"{MANIFEST_FILE} cannot be read: {type(error).__name__}") from error
-        for required in (GRAPH_FILE, TOKENIZER_FILE):
-            if required not in manifest.files:
-                raise BundleInvalid(f"{MANIFEST_FILE}: files does not name {required}")
+        manifest.check()
         for name, expected in manifest.files.items():
             if Path(name).name != name:
                 raise BundleInvalid(f"{MANIFEST_FILE}: {name!r} is not a plain file name")
@@ -146,11 +169,13 @@ class Bundle:
                 raise GoldenMismatch(f"golden sample {number}: token ids differ from the manifest's")
         return cls(folder, manifest, encoder)
 
-    def check_golden(self, positive: Sequence[float]) -> None:
+    def check_golden(self, positive: Sequence[float], precision: str) -> None:
         """Compare an engine's calibrated P(positive) for the golden samples, in order, with the manifest's."""
+        tolerance = GOLDEN_TOLERANCES[precision]
         for number, (golden, found) in enumerate(zip(self.manifest.golden, positive, strict=True)):
-            if not abs(golden.positive - found) <= GOLDEN_TOLERANCE:  # also catches NaN
+            expected = golden.positive[precision]
+            if not abs(expected - found) <= tolerance:  # also catches NaN
                 raise GoldenMismatch(
-                    f"golden sample {number}: P(positive) is {found:.6f}; the manifest says {golden.positive:.6f}, "
-                    f"and at most {GOLDEN_TOLERANCE} between them is allowed"
+                    f"golden sample {number}: P(positive) is {found:.6f} in {precision}; the manifest says "
+                    f"{expected:.6f}, and at most {tolerance} between them is allowed"
                 )

@@ -35,6 +35,7 @@ BASELINE_REPORT = REPORTS / "baseline.json"
 TRAIN_REPORT = REPORTS / "train.json"
 EVALUATION_REPORT = REPORTS / "evaluation.json"
 EXPORT_REPORT = REPORTS / "export.json"
+PRECISIONS_REPORT = REPORTS / "precisions.json"
 BEHAVIOUR_REPORT = REPORTS / "behaviour.json"
 MISTAKES_REPORT = REPORTS / "mistakes.csv"
 

@@ -1,35 +1,37 @@
-"""Hand the model over: write its bundle, and judge the exported file with the engine that will serve it."""
+"""Hand the model over: write its graphs, judge them in the engines that serve, and bundle what the gate lets in."""
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from data.bundle import GRAPH_FILE, Golden, Manifest
+from data.bundle import FULL, Golden, Manifest
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
 from pipelines import artifacts, stage
 from pipelines.lineage import git_commit
 from pipelines.metric import scores
 from pipelines.params import Params
+from pipelines.precisions import GRAPHS, DoubleArray, Judge, Rows, Texts, gated, write_graph
 from pipelines.splits import read_split
-from serving.engine.onnx import OnnxEngine
 from serving.model import Model
 from training import model as models
 from training.errors import ExportMismatch
-from training.export import export_onnx
 from training.metrics import label_flips
 
-MANIFEST_FILES = (GRAPH_FILE, TOKENIZER_FILE)
+LENGTH_QUANTILES = 64
 
 
-def _golden(predictions: pd.DataFrame, encoder: Encoder, count: int) -> tuple[Golden, ...]:
-    """Samples of dev spread evenly over its lengths, with what the trained model says of them."""
+def _golden(rows: Rows, positive: dict[str, DoubleArray], limit: int, count: int) -> tuple[Golden, ...]:
+    """Samples of dev spread evenly over its lengths, none of them cut, with what each graph says of them."""
     texts = read_split("dev")["text"][:]
-    rows = encoder.encode(texts, truncate=True)
-    positive = predictions.loc[predictions["split"] == "dev", "positive"].to_numpy()
-    whole = [index for index in range(len(texts)) if len(rows[index]) < encoder.max_length_tokens]
+    whole = [index for index in range(len(texts)) if len(rows[index]) < limit]
     by_length = sorted(whole, key=lambda index: (len(rows[index]), index))
     chosen = {by_length[place] for place in np.linspace(0, len(whole) - 1, count).round().astype(int)}
-    return tuple(Golden(texts[index], tuple(rows[index]), float(positive[index])) for index in sorted(chosen))
+    return tuple(
+        Golden(texts[index], tuple(rows[index]), {name: float(found[index]) for name, found in positive.items()})
+        for index in sorted(chosen)
+    )
 
 
 def main() -> None:
@@ -37,25 +39,26 @@ def main() -> None:
     params = Params.load()
     model = models.load(artifacts.MODEL)
     encoder = Encoder.from_file(artifacts.MODEL, params.encode.max_length_tokens)
-    predictions = pd.read_parquet(artifacts.PREDICTIONS)
+    expected = pd.read_parquet(artifacts.PREDICTIONS)[["logit_negative", "logit_positive"]].to_numpy()
     calibration, band = artifacts.read_calibration()
+    texts = Texts.encoded(encoder)
+    judge = partial(Judge.of, pad_id=encoder.pad_id, calibration=calibration)
 
     with replacing(artifacts.BUNDLE) as folder:
-        export_onnx(model, folder / GRAPH_FILE)
         (folder / TOKENIZER_FILE).write_bytes((artifacts.MODEL / TOKENIZER_FILE).read_bytes())
-        engine = OnnxEngine(folder / GRAPH_FILE, encoder.pad_id)
-        test = predictions[predictions["split"] == "test"]
-        labels, expected = test["label"].to_numpy(), test[["logit_negative", "logit_positive"]].to_numpy()
-        found = engine.logits(encoder.encode(read_split("test")["text"][:], truncate=True))
-        difference = float(np.abs(found - expected).max())
-        positive = calibration.positive(found)
-        flips = label_flips(positive, calibration.positive(expected))
+        logits = judge(write_graph(model, FULL, folder), FULL).schedule.logits(texts.rows)
+        difference = float(np.abs(logits - expected).max())
         if not difference <= params.export.max_logit_difference:
             raise ExportMismatch(
-                f"the exported graph's logits differ from the model's by up to {difference:.2e} on test; "
+                f"the exported graph's logits differ from the model's by up to {difference:.2e} on dev and test; "
                 f"export.max_logit_difference allows {params.export.max_logit_difference:.0e}"
             )
-        metrics = scores(positive, labels)
+        full, trained = calibration.positive(logits), calibration.positive(expected)
+        others, report = gated(model, params.export, texts, full, folder, judge, encoder.pad_id)
+        graphs = {name: GRAPHS[name] for name in (FULL, *others)}
+        files = sorted({TOKENIZER_FILE, *graphs.values()})
+        metrics = scores(full[texts.dev :], texts.labels[texts.dev :])
+        lengths = [len(row) for row in texts.rows[: texts.dev]]
         manifest = Manifest(
             model_name=params.backbone.name,
             model_type=models.model_type(model),
@@ -63,9 +66,17 @@ def main() -> None:
             calibration=calibration,
             neutral_band=band,
             fingerprint=encoder.fingerprint,
-            files={name: sha256(folder / name) for name in MANIFEST_FILES},
-            golden=_golden(predictions, encoder, params.export.golden_samples),
+            graphs=graphs,
+            files={name: sha256(folder / name) for name in files},
+            golden=_golden(
+                texts.rows[: texts.dev],
+                {FULL: trained, **others},
+                encoder.max_length_tokens,
+                params.export.golden_samples,
+            ),
+            token_lengths=tuple(np.quantile(lengths, np.linspace(0, 1, LENGTH_QUANTILES)).round().astype(int).tolist()),
             metrics={f"test_{name}": value for name, value in metrics.items()},
+            gate={name: {key: value for key, value in report[name].items() if key != "reasons"} for name in others},
             lineage={
                 "profile": params.profile,
                 "mlflow_run_id": str(artifacts.read_json(artifacts.RUN)["run_id"]),
@@ -76,14 +87,16 @@ def main() -> None:
         )
         manifest.write(folder)
         Model.load(folder, tag="candidate")
-        size = sum((folder / name).stat().st_size for name in MANIFEST_FILES)
+        size = sum((folder / name).stat().st_size for name in files)
+    artifacts.write_json(artifacts.PRECISIONS_REPORT, report)
     artifacts.write_json(
         artifacts.EXPORT_REPORT,
         {
             "exported_accuracy": metrics["accuracy"],
             "max_logit_difference": difference,
-            "label_flips": flips,
+            "label_flips": label_flips(full, trained),
             "bundle_bytes": size,
+            **{name: {key: value for key, value in row.items() if key != "reasons"} for name, row in report.items()},
         },
     )
     print(f"bundle {manifest.digest[:12]}: {size:,} bytes, largest logit difference {difference:.1e}")

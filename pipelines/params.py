@@ -1,7 +1,7 @@
 """params.yaml as frozen settings: unknown keys refused, ranges checked, every problem named with its key."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -101,11 +101,28 @@ class Judge(_Section):
     resamples: int = Field(ge=100, le=100_000)
 
 
+class Gate(_Section):
+    """What a precision may lose against the full one; see ``training.precision.Limits``."""
+
+    accuracy_loss_points: float = Field(ge=0.0, le=100.0)
+    label_flips: Probability
+    probability_difference: Probability
+
+
 class Export(_Section):
-    """What the exported file has to fulfil, and how many golden samples it carries."""
+    """What the exported graphs have to fulfil, and what the bundle carries beside them.
+
+    ``max_logit_difference`` is between the model and its graph in full precision, which there always is; each of
+    ``precisions`` is exported too, and let into the bundle by ``gate``. ``calibration_reviews`` of dev set the ranges
+    of 8 bits; so many of test, ``stability_reviews``, are judged alone and in random batches.
+    """
 
     golden_samples: int = Field(ge=1, le=1000)
     max_logit_difference: float = Field(gt=0.0, le=0.1)
+    precisions: tuple[Literal["int8", "int8-dynamic", "fp16", "bf16"], ...]
+    calibration_reviews: int = Field(ge=1, le=100_000)
+    stability_reviews: int = Field(ge=1, le=1_000_000)
+    gate: Gate
 
 
 class Register(_Section):

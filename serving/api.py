@@ -5,6 +5,7 @@ import functools
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from data.errors import TextError
 from serving import problems, schema
 from serving.boundary import RequestBoundary
+from serving.engine.choose import Choice
 from serving.errors import DeadlineExceeded, ModelUnavailable, RequestInvalid
 from serving.problems import InputProblem
 from serving.sentiment import Answer, Sentiment
@@ -167,7 +169,8 @@ async def model_info(request: Request) -> Utf8JsonResponse:
 def _status(service: Sentiment | None, redis_connected: bool) -> str:
     if service is None:
         return "unhealthy"
-    return "degraded" if service.cache.has_shared and not redis_connected else "healthy"
+    out = service.cache.has_shared and not redis_connected
+    return "degraded" if out or service.model.runner.choice.degraded else "healthy"
 
 
 def _model_info(service: Sentiment) -> dict[str, Any]:
@@ -182,10 +185,26 @@ def _model_info(service: Sentiment) -> dict[str, Any]:
         "model_tag": model.tag,
         "mlflow_version": model.mlflow_version,
         "engine": model.engine.name,
-        "precision": manifest.precision,
+        "precision": model.engine.precision,
+        "engine_choice": _engine_choice(model.runner.choice),
         "test_accuracy": manifest.metrics.get("test_accuracy"),
         "preprocessing_fingerprint": manifest.fingerprint,
     }
+
+
+def _engine_choice(choice: Choice) -> dict[str, Any]:
+    trials = [
+        {
+            "engine": trial.engine,
+            "precision": trial.precision,
+            **asdict(trial.layout),
+            "reviews_per_s": trial.reviews_per_s,
+            "refused": trial.refused,
+        }
+        for trial in choice.trials
+    ]
+    schedule = choice.schedule
+    return {**asdict(schedule.engine.layout), **asdict(schedule.cut), "degraded": choice.degraded, "trials": trials}
 
 
 def _sentiment(request: Request) -> Sentiment:

@@ -25,9 +25,9 @@ TTL_JITTER = 0.1
 POOL_CONNECTIONS = 16
 
 
-def cache_key(manifest: Manifest, text: str, *, truncate: bool) -> str:
-    """Key of one cleaned text under one model; unlike for any other model, preprocessing or treatment of long texts."""
-    parts = (manifest.digest, manifest.fingerprint, "truncate" if truncate else "whole", text)
+def cache_key(manifest: Manifest, precision: str, text: str, *, truncate: bool) -> str:
+    """Key of one cleaned text; unlike under any other model, precision, preprocessing or treatment of long texts."""
+    parts = (manifest.digest, precision, manifest.fingerprint, "truncate" if truncate else "whole", text)
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 ServingError
 ├── SettingInvalid       an environment variable outside its range
 ├── ModelUnavailable     no model could be loaded
+├── EngineFailed         a runtime or its device cannot do what it is given
 ├── RequestInvalid       a request that breaks the contract
 ├── Overloaded           the queue is full, or the request waited too long in it
 └── DeadlineExceeded     the answer would come too late
@@ -19,6 +20,10 @@ class SettingInvalid(ServingError, ValueError):
 
 class ModelUnavailable(ServingError):
     """No model could be loaded, so there is nothing to answer with."""
+
+
+class EngineFailed(ServingError):
+    """A runtime or its device cannot do what it is given."""
 
 
 class RequestInvalid(ServingError):

@@ -11,35 +11,38 @@ import numpy.typing as npt
 from data.bundle import Bundle
 from data.labels import Verdict
 from serving.engine import Engine
-from serving.engine.onnx import OnnxEngine
+from serving.engine.choose import Wanted, choose, reference
+from serving.engine.runner import Runner
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A bundle, the engine that runs its graph, the tag under which both are known, and the version in MLflow."""
+    """A bundle, what runs its graph, the tag under which both are known, and the version in MLflow."""
 
     tag: str
     bundle: Bundle
-    engine: Engine
+    runner: Runner
     mlflow_version: str | None = None
 
     @classmethod
-    def load(cls, folder: Path, tag: str, *, threads: int = 0, mlflow_version: str | None = None) -> Self:
-        """Verify ``folder``, start its engine, and refuse it unless it reproduces the golden samples.
+    def load(cls, folder: Path, tag: str, *, wanted: Wanted | None = None, mlflow_version: str | None = None) -> Self:
+        """Verify ``folder`` and start an engine that reproduces its golden samples.
 
-        Raises BundleError or ModelUnavailable. Running the golden samples, all lengths at once and each alone,
-        also warms the engine up.
+        It is the fastest here of those that ``wanted`` allows; with None, nothing is timed, and ONNX Runtime runs the
+        full graph. Raises BundleError or ModelUnavailable.
         """
         bundle = Bundle.open(folder)
-        model = cls(tag, bundle, OnnxEngine(bundle.graph, bundle.encoder.pad_id, threads), mlflow_version)
-        rows = [golden.ids for golden in bundle.manifest.golden]
-        bundle.check_golden(model.positive(rows).tolist())
-        bundle.check_golden([float(model.positive([row])[0]) for row in rows])
-        return model
+        choice = reference(bundle) if wanted is None else choose(bundle, wanted)
+        return cls(tag, bundle, Runner(bundle, choice), mlflow_version)
+
+    @property
+    def engine(self) -> Engine:
+        """What answers now."""
+        return self.runner.choice.schedule.engine
 
     def positive(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
         """Calibrated P(positive), (N,), of N token id rows."""
-        return self.bundle.manifest.calibration.positive(self.engine.logits(rows))
+        return self.bundle.manifest.calibration.positive(self.runner.logits(rows))
 
     def positive_of(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Calibrated P(positive), (N,), of N clean texts, each cut where the model's length ends."""

@@ -85,6 +85,28 @@ class Health(BaseModel):
     timestamp: datetime
 
 
+class EngineTrial(BaseModel):
+    """One engine that was tried at start: its speed, or why it was not taken."""
+
+    engine: str
+    precision: str
+    streams: int
+    threads: int
+    reviews_per_s: float | None
+    refused: str | None
+
+
+class EngineChoice(BaseModel):
+    """How the engine came to be chosen: everything that was tried on this machine, in order."""
+
+    streams: int = Field(description="Calls at a time.")
+    threads: int = Field(description="Threads of each call.")
+    batch_tokens: int = Field(description="Tokens a call, at most.")
+    call_tokens: int = Field(description="Padding, in tokens, that is worth saving a call.")
+    degraded: str | None = Field(description="What was asked for, or was there before, and cannot be had.")
+    trials: list[EngineTrial]
+
+
 class ModelInfo(BaseModel):
     """Answer of ``/model-info``: read from the model that is live."""
 
@@ -100,6 +122,7 @@ class ModelInfo(BaseModel):
     mlflow_version: str | None = Field(description="None for a bundle that did not come from a registry.")
     engine: str
     precision: str
+    engine_choice: EngineChoice
     test_accuracy: float | None
     preprocessing_fingerprint: str
 

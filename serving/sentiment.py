@@ -43,8 +43,8 @@ class Sentiment:
         Raises TextError, whose ``index`` says which text, before anything is inferred; and what the batcher raises.
         """
         cleaned = _cleaned(texts)
-        manifest = self.model.bundle.manifest
-        keys = [cache_key(manifest, text, truncate=truncate) for text in cleaned]
+        manifest, precision = self.model.bundle.manifest, self.model.engine.precision
+        keys = [cache_key(manifest, precision, text, truncate=truncate) for text in cleaned]
         found = dict(zip(keys, await self.cache.get(keys), strict=True))
         missing = [index for index, key in enumerate(keys) if found[key] is None]
         rows = self._encoded(cleaned, missing, truncate)

@@ -15,6 +15,7 @@ from serving.api import create_app
 from serving.batching import INFER, BatchingService, SharedBatcher
 from serving.boundary import without_message
 from serving.cache import RedisCache, TieredCache
+from serving.engine.choose import Wanted
 from serving.errors import ServingError
 from serving.model import Model
 from serving.sentiment import Sentiment
@@ -69,7 +70,7 @@ class SentimentService:
         self.model = Model.load(
             Path(self.stored.path),
             str(self.stored.tag),
-            threads=settings.threads,
+            wanted=Wanted(settings.engine, settings.device, settings.precision, settings.threads),
             mlflow_version=None if version is None else str(version),
         )
 
@@ -98,7 +99,8 @@ class SentimentService:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        log.info("serving %s with %s", self.model.tag, self.model.engine.name)
+        engine, cut = self.model.engine, self.model.runner.choice.schedule.cut
+        log.info("serving %s with %s in %s, %s, %s", self.model.tag, engine.name, engine.precision, engine.layout, cut)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

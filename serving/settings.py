@@ -1,6 +1,6 @@
 """Settings of the service, from environment variables: frozen, ranges and cross-rules checked at start."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,8 +33,12 @@ class Settings(BaseSettings):
     max_texts: int = Field(default=1_000, ge=1, le=100_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1_024, le=1 << 28)
 
+    engine: Literal["onnxruntime", "openvino", "pytorch"] | None = None
+    """Runtime; without it, and without the next two, the fastest here is found out at start."""
+    device: Literal["cpu", "cuda"] | None = None
+    precision: Literal["fp32", "int8", "fp16", "bf16"] | None = None
     threads: int = Field(default=0, ge=0, le=256)
-    """Threads of the engine; 0 leaves it to the runtime."""
+    """Threads of the engine; 0 are all that the process may use."""
     workers: int = Field(default=1, ge=1, le=256)
     gpus: int = Field(default=0, ge=0, le=64)
 

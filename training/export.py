@@ -1,63 +1,24 @@
-"""From a trained model to the ONNX graph of a bundle."""
+"""From a trained model to the ONNX graphs of a bundle."""
 
-import logging
-import warnings
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+import onnx
 from transformers import PreTrainedModel
 
-from training.errors import ExportMismatch
+from training.graph import Network, classifier_graph
 
-OPSET = 18
-INPUT_NAMES = ("input_ids", "attention_mask")
-OUTPUT_NAME = "logits"
+_TYPES = {"fp32": np.float32, "fp16": np.float16}
 
 
-class _Logits(torch.nn.Module):
-    """The model as a function of two tensors to one, which is what a graph is."""
+def export_onnx(model: PreTrainedModel, path: Path, precision: str = "fp32") -> None:
+    """Write the graph of ``model``, with free batch and length, into the single file ``path``.
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, T) token ids and mask to (B, C) logits."""
-        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits
-
-
-def export_onnx(model: PreTrainedModel, path: Path) -> None:
-    """Write the float32 graph of ``model``, with free batch and length, into the single file ``path``.
-
-    ``input_ids`` and ``attention_mask`` are (B, T) int64, ``logits`` is (B, C) float32. The same weights give the
-    same bytes.
+    ``input_ids`` and ``attention_mask`` are (B, T) int64, ``logits`` is (B, C) float32; between them all is ``fp32``
+    or ``fp16``. The same weights give the same bytes. Raises ExportMismatch for a model that is no ELECTRA or BERT.
     """
-    model.eval()
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", max=model.config.max_position_embeddings)
-    # two tensors, since the exporter takes one that is passed twice for one input; and one row padded, so that the
-    # mask is not traced as superfluous
-    ids, mask = torch.ones((2, 8), dtype=torch.long), torch.ones((2, 8), dtype=torch.long)
-    mask[1, 5:] = 0
-    with warnings.catch_warnings():
-        # the exporter's own deprecations, and its remark that both inputs share their dimensions
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            _Logits(model),
-            (ids, mask),
-            input_names=list(INPUT_NAMES),
-            output_names=[OUTPUT_NAME],
-            dynamic_shapes={name: {0: batch, 1: tokens} for name in INPUT_NAMES},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise ExportMismatch("torch.onnx.export gave no program")
-    # the exporter notes for each node where in the source it comes from: paths of this machine
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()
-        node.doc_string = None
-    program.save(path, external_data=False)
+    weights = {
+        name: weight.detach().float().cpu().numpy().astype(_TYPES[precision])
+        for name, weight in model.state_dict().items()
+    }
+    onnx.save(classifier_graph(Network.of(model.config), weights), path)

@@ -1,43 +1,51 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on the CPU or on a CUDA device."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 
+from data.bundle import FULL
 from data.encode import pad
-from serving.engine import LogitArray
-from serving.errors import ModelUnavailable
+from serving.engine import ONE, Layout, LogitArray, Rows
+from serving.errors import EngineFailed
 
-SUB_BATCH_ROWS = 32
-"""Rows run together. Sorted by length they are of nearly equal length, so little of the arithmetic is padding."""
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def why_not(device: str) -> str | None:
+    """Why there is no ONNX Runtime for ``device``; None where there is."""
+    if _PROVIDERS[device] in ort.get_available_providers():
+        return None
+    return f"ONNX Runtime {ort.__version__} has no {_PROVIDERS[device]} here"
 
 
 class OnnxEngine:
-    """Runs the graph of a bundle; see ``serving.engine.Engine``."""
+    """Runs a graph of a bundle; see ``serving.engine.Engine``."""
 
-    name = "onnxruntime-cpu"
-
-    def __init__(self, graph: Path, pad_id: int, threads: int = 0) -> None:
-        """``threads`` within one operator; 0 leaves it to the runtime. Raises ModelUnavailable for a broken graph."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime raises its own types, which share no base but Exception
-            raise ModelUnavailable(f"{graph.name} cannot be loaded by ONNX Runtime: {type(error).__name__}") from error
+    def __init__(
+        self, graph: Path, pad_id: int, precision: str = FULL, layout: Layout = ONE, *, device: str = "cpu"
+    ) -> None:
+        """Raises EngineFailed for a broken graph, and for a device that is not there."""
+        self.name, self.precision, self.layout = f"onnxruntime-{device}", precision, layout
         self._pad_id = pad_id
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = layout.threads
+        options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # it keeps a plan for every shape there ever was
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(str(graph), options, providers=[_PROVIDERS[device]])
+        except Exception as error:  # the runtime raises its own types, which share no base but Exception
+            raise EngineFailed(f"{graph.name} cannot be loaded by {self.name}: {type(error).__name__}") from error
+        if self._session.get_providers()[0] != _PROVIDERS[device]:  # it falls back without a word
+            raise EngineFailed(f"ONNX Runtime cannot use the {device} device")
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> LogitArray:
+    def logits(self, rows: Rows) -> LogitArray:
         """See ``Engine.logits``."""
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        result = np.empty((len(rows), 2), dtype=np.float32)
-        for start in range(0, len(order), SUB_BATCH_ROWS):
-            members = order[start : start + SUB_BATCH_ROWS]
-            ids, mask = pad([rows[index] for index in members], self._pad_id)  # (B, T)
-            (result[members],) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-        return result
+        ids, mask = pad(rows, self._pad_id)  # (B, T)
+        try:
+            (found,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+        except Exception as error:
+            raise EngineFailed(f"{self.name} failed on {len(rows)} rows: {type(error).__name__}") from error
+        return found  # type: ignore[no-any-return]

@@ -1,7 +1,9 @@
 """What the project's modules import of each other, read from the source."""
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ROOMS = ("data", "training", "serving", "pipelines")
 
@@ -28,8 +30,13 @@ def imported(root: Path, module: str) -> set[str]:
     return names
 
 
-def closure(root: Path, module: str) -> tuple[set[Path], set[str]]:
-    """The project's files that importing ``module`` runs, and the outside packages that they import."""
+def closure(
+    root: Path, module: str, optional: Mapping[str, set[str]] = MappingProxyType({})
+) -> tuple[set[Path], set[str]]:
+    """The project's files that importing ``module`` runs, and the outside packages that they import.
+
+    ``optional`` names by module what is left out.
+    """
     files: set[Path] = set()
     outside: set[str] = set()
     seen: set[str] = set()
@@ -45,7 +52,7 @@ def closure(root: Path, module: str) -> tuple[set[Path], set[str]]:
         path = path_of(root, name)
         if path is not None:
             files.add(path)
-            waiting += imported(root, name)
+            waiting += [each for each in imported(root, name) if each.split(".")[0] not in optional.get(name, set())]
     return files, outside
 
 

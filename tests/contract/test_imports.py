@@ -22,10 +22,14 @@ FORBIDDEN = {
 }
 
 
+OPTIONAL = {"serving.engine.packed": {"torch", "onnx"}, "serving.engine.openvino": {"openvino"}}
+"""What these modules import inside functions, where it is installed."""
+
+
 @pytest.mark.parametrize("module", modules(ROOT))
 def test_rooms_import_one_way(module: str) -> None:
     room = module.split(".")[0]
-    files, outside = closure(ROOT, module)
+    files, outside = closure(ROOT, module, OPTIONAL)
     assert {path.parts[0] for path in files} <= ALLOWED[room]
     assert not outside & FORBIDDEN.get(room, set())
 

@@ -41,7 +41,7 @@ def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 1}, "format_version is 1; it must be 2"),
+        ({"format_version": 2}, "format_version is 2; it must be 3"),
         ({"cleaning_version": "0"}, "cleaning_version is '0'"),
         ({"labels": ["긍정", "부정"]}, "labels are"),
         ({"fingerprint": "f" * 64}, "fingerprint is"),
@@ -49,6 +49,13 @@ def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
         ({"surprise": 1}, "surprise"),
         ({"neutral_band": {"low": 0.9, "high": 0.1}}, "neutral_band"),
         ({"golden": [{"text": "굿"}]}, "not a manifest"),
+        ({"golden": []}, "golden must hold samples"),
+        ({"golden": [{"text": "굿", "ids": [2, 3], "positive": {"fp32": 0.5}}]}, "for each of the graphs"),
+        ({"graphs": {}}, "it must have fp32"),
+        ({"graphs": {"fp32": GRAPH_FILE, "int4": GRAPH_FILE}}, r"graphs has \['fp32', 'int4'\]; it must have fp32"),
+        ({"graphs": {"fp32": GRAPH_FILE, "int8": "absent.onnx"}}, r"files does not name absent\.onnx"),
+        ({"token_lengths": []}, "token_lengths must be from 3 to 512"),
+        ({"token_lengths": [2, 513]}, "token_lengths must be from 3 to 512"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(copy: Path, changes: dict[str, object], message: str) -> None:
@@ -77,11 +84,11 @@ def test_golden_samples_are_held_against_ids_and_probabilities(bundle: Bundle, c
     edit(copy, golden=manifest["golden"])
     with pytest.raises(GoldenMismatch, match="golden sample 0: token ids"):
         Bundle.open(copy)
-    answers = [golden.positive for golden in bundle.manifest.golden]
-    bundle.check_golden(answers)
+    answers = [golden.positive["fp32"] for golden in bundle.manifest.golden]
+    bundle.check_golden(answers, "fp32")
     for wrong in (answers[0] + 0.01, float("nan")):
         with pytest.raises(GoldenMismatch, match=r"golden sample 0: P\(positive\)"):
-            bundle.check_golden([wrong, *answers[1:]])
+            bundle.check_golden([wrong, *answers[1:]], "fp32")
 
 
 def test_the_digest_is_of_what_decides_the_answers(bundle: Bundle, copy: Path) -> None:

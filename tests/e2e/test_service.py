@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from data.bundle import FULL, GOLDEN_TOLERANCES
 from data.encode import Encoder
 from data.labels import NeutralBand, Verdict
 from data.nsmc import read
@@ -82,9 +83,11 @@ def test_the_service_answers_what_the_trained_model_says(
     answer = call(f"{service}{PREFIX}/batch", {"texts": reviews, "return_probabilities": True})["data"]["results"]
     assert [result["text"] for result in answer] == reviews
     band = NeutralBand(0.4, 0.6)
+    precision = call(f"{service}{PREFIX}/model-info")["precision"]
+    tolerance = 2e-4 if precision == FULL else GOLDEN_TOLERANCES[precision]
     for result, positive in zip(answer, expected.tolist(), strict=True):
-        assert result["probabilities"]["긍정"] == pytest.approx(positive, abs=2e-4)
-        if min(abs(positive - edge) for edge in (band.low, band.high)) > 1e-3:
+        assert result["probabilities"]["긍정"] == pytest.approx(positive, abs=tolerance)
+        if min(abs(positive - edge) for edge in (band.low, band.high)) > tolerance + 1e-3:
             assert result["sentiment"] == Verdict.of(positive, band).sentiment
     assert expected.std() > 0.01, "the model tells the reviews apart by far more than the tolerance"
 
@@ -105,7 +108,14 @@ def test_health_model_info_and_native_route(reproduced: Workspace, service: str)
     assert info["model_tag"] == package["model_tag"]
     assert (info["model_name"], info["mlflow_version"]) == ("compact-electra", "1")
     report = json.loads((reproduced.folder / artifacts.EVALUATION_REPORT).read_text())
-    assert info["test_accuracy"] == report["test"]["accuracy"]
+    exported = json.loads((reproduced.folder / artifacts.EXPORT_REPORT).read_text())
+    assert info["test_accuracy"] == exported["exported_accuracy"] == report["test"]["accuracy"]
+    choice = info["engine_choice"]
+    tried = {(trial["engine"], trial["precision"]): trial["reviews_per_s"] for trial in choice["trials"]}
+    assert tried[info["engine"], info["precision"]] > 0.0
+    assert {"onnxruntime-cpu", "openvino-cpu"} <= {engine for engine, _ in tried}
+    assert choice["degraded"] is None
+    assert choice["batch_tokens"] >= 64
     (native,) = call(f"{service}/predict", {"texts": ["최고"]})
     routed = call(f"{service}{PREFIX}/analyze", {"text": "최고"})["data"]
     assert native["sentiment"] == routed["sentiment"]
@@ -191,6 +201,7 @@ def test_redis_keeps_answers_beyond_the_process_and_no_text(
 ) -> None:
     redis = RedisServer(tmp_path)
     monkeypatch.setenv("REDIS_URL", redis.url)
+    monkeypatch.setenv("PRECISION", "int8")  # answers are kept by precision
     text = "비밀스러운 리뷰입니다 정말 재미있어요"
     with serving(reproduced.folder) as base:
         first = call(f"{base}{PREFIX}/analyze", {"text": text})["data"]

@@ -31,7 +31,7 @@ class DirectBatcher:
 
 @pytest.fixture(scope="session")
 def model(bundle: Bundle) -> Model:
-    return Model.load(bundle.folder, tag="koelectra-nsmc:test", threads=1, mlflow_version="7")
+    return Model.load(bundle.folder, tag="koelectra-nsmc:test", mlflow_version="7")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ async def test_redis_gives_back_what_was_kept(cache: RedisCache) -> None:
 
 
 async def test_redis_holds_json_that_expires_and_no_text(cache: RedisCache, redis_url: str, bundle: Bundle) -> None:
-    key = cache_key(bundle.manifest, TEXT, truncate=False)
+    key = cache_key(bundle.manifest, "fp32", TEXT, truncate=False)
     await cache.set({key: 0.25})
     async with Redis.from_url(redis_url) as redis:
         assert await redis.get(key) == b'{"positive": 0.25}'
@@ -114,14 +114,15 @@ async def test_a_local_level_of_no_entries_keeps_nothing() -> None:
     assert await tiers.get(["a"]) == [None]
 
 
-def test_keys_cross_neither_models_nor_preprocessing_nor_treatment(bundle: Bundle) -> None:
+def test_keys_cross_neither_models_nor_precision_nor_preprocessing_nor_treatment(bundle: Bundle) -> None:
     manifest = bundle.manifest
     keys = {
-        cache_key(manifest, TEXT, truncate=False),
-        cache_key(manifest, TEXT, truncate=True),
-        cache_key(manifest, TEXT + "!", truncate=False),
-        cache_key(replace(manifest, calibration=Calibration(bias=0.1)), TEXT, truncate=False),
-        cache_key(replace(manifest, fingerprint="f" * 64), TEXT, truncate=False),
+        cache_key(manifest, "fp32", TEXT, truncate=False),
+        cache_key(manifest, "fp32", TEXT, truncate=True),
+        cache_key(manifest, "int8", TEXT, truncate=False),
+        cache_key(manifest, "fp32", TEXT + "!", truncate=False),
+        cache_key(replace(manifest, calibration=Calibration(bias=0.1)), "fp32", TEXT, truncate=False),
+        cache_key(replace(manifest, fingerprint="f" * 64), "fp32", TEXT, truncate=False),
     }
-    assert len(keys) == 5
-    assert cache_key(replace(manifest, lineage={}), TEXT, truncate=False) in keys
+    assert len(keys) == 6
+    assert cache_key(replace(manifest, lineage={}), "fp32", TEXT, truncate=False) in keys

@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from data.bundle import GRAPH_FILE, Bundle
-from data.encode import TOKENIZER_FILE, Encoder, pad
+from data.bundle import Bundle
+from data.encode import TOKENIZER_FILE, Encoder
 from data.files import sha256
-from serving.engine.onnx import OnnxEngine
 from tests.models import BACKBONE, TEXTS, lively
 from training import model as models
 from training.config import Backbone
 from training.errors import BackboneUnavailable
-from training.export import export_onnx
 from training.predict import logits
 
 HEAD = "classifier.dense.weight"
@@ -69,25 +67,6 @@ def test_predictions_keep_the_order_and_do_not_depend_on_the_batch(bundle: Bundl
     together = logits(model, rows, 0)
     alone = np.concatenate([logits(model, [row], 0) for row in rows])
     assert np.abs(together - alone).max() < 1e-5
-
-
-def test_the_exported_graph_answers_like_the_model(tmp_path: Path, bundle: Bundle) -> None:
-    model, _ = lively(seed=3)
-    export_onnx(model, tmp_path / GRAPH_FILE)
-    rows = bundle.encoder.encode(TEXTS)
-    found = OnnxEngine(tmp_path / GRAPH_FILE, 0).logits(rows)
-    assert np.ptp(found[:, 0]) > 0.1, "the texts' answers differ, so that a wrong mask or order would show"
-    assert np.abs(found - logits(model, rows, 0)).max() < 1e-4
-    ids, _ = pad(rows, 0)
-    assert ids.shape[1] == max(map(len, rows))
-
-
-def test_an_export_is_the_same_to_the_byte_and_holds_no_path(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        export_onnx(models.build(BACKBONE, TEXTS).model, tmp_path / name)
-    content = (tmp_path / "a").read_bytes()
-    assert content == (tmp_path / "b").read_bytes()
-    assert b".py" not in content
 
 
 def test_a_classifier_can_be_trained_further_with_its_head(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""From a batch to the engine's calls: rows of similar length together, so many tokens at a time, and back in order."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.labels import NAMES
+from serving.engine import Engine, LogitArray, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a batch is cut: at most ``batch_tokens`` a call, padding included.
+
+    A call costs as much as ``call_tokens`` more tokens would, so that much padding is worth saving one.
+    """
+
+    batch_tokens: int
+    call_tokens: int = 0
+
+    def parts(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The rows of each call, as indices into ``lengths``, shortest rows first.
+
+        A row joins the call of the row before it where padding that call's rows to its length costs less than a call
+        of its own. A row over the budget is alone.
+        """
+        parts: list[list[int]] = []
+        longest = 0
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+            length, count = lengths[row], len(parts[-1]) if parts else 0
+            fits = (count + 1) * length <= self.batch_tokens
+            if not count or not fits or count * (length - longest) > self.call_tokens:
+                parts.append([])
+            parts[-1].append(row)
+            longest = length
+        return parts
+
+
+DEFAULT_CUT = Cut(batch_tokens=512, call_tokens=0)
+"""Where nothing is known of the machine; without padding, an answer is the same to the last bit in any batch."""
+
+
+class Schedule:
+    """An engine, and how batches of any rows are cut for it. Close it after use."""
+
+    def __init__(self, engine: Engine, cut: Cut) -> None:
+        self.engine = engine
+        self.cut = cut
+        self._pool = ThreadPoolExecutor(engine.layout.streams, "engine") if engine.layout.streams > 1 else None
+
+    def logits(self, rows: Rows) -> LogitArray:
+        """(N, C) float32 logits of N unpadded token id rows of any lengths, in their order."""
+        result = np.empty((len(rows), len(NAMES)), dtype=np.float32)
+        parts = self.cut.parts([len(row) for row in rows])
+
+        def run(part: list[int]) -> None:
+            result[part] = self.engine.logits([rows[index] for index in part])
+
+        if self._pool is None or len(parts) == 1:
+            for part in parts:
+                run(part)
+        else:
+            list(self._pool.map(run, reversed(parts)))  # the longest take longest, so they begin
+        return result
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
