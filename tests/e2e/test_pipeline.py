@@ -182,7 +182,9 @@ def test_the_bento_embeds_exactly_the_champion_and_only_the_serving_files(reprod
 
 def test_the_bundle_holds_no_pickle(reproduced: Workspace) -> None:
     files = {path.name for path in (reproduced.folder / artifacts.BUNDLE).iterdir()}
-    assert files == {"bundle.json", "model.onnx", "tokenizer.json"}
+    graphs = set(Bundle.open(reproduced.folder / artifacts.BUNDLE).manifest.graphs.values())
+    assert files == {"bundle.json", "tokenizer.json", *graphs}
+    assert all(name.endswith(".onnx") for name in graphs)
 
 
 def test_the_demo_leaves_the_real_run_alone(reproduced: Workspace, root: Path, real_run_before: dict[str, str]) -> None:

@@ -115,7 +115,7 @@ def test_a_champion_that_this_code_cannot_run_does_not_stand_in_the_way(bundle: 
     found = champion_or_reason(registry, version, "rows", "suite")
     assert found == (
         "the champion, version 7, cannot be run by this version of the code: "
-        "bundle.json: format_version is 1; it must be 2"
+        "bundle.json: format_version is 1; it must be 3"
     )
     decision = decide(LABELS, wrong(4_000), Answers(wrong(3_000), behaviour()), found, RULE)
     assert decision.promoted

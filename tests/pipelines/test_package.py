@@ -60,10 +60,10 @@ def test_a_tag_is_never_overwritten(store: Path, bundle: Bundle) -> None:
 
     tag = package.store_model(OneBundle(bundle.folder), "koelectra-nsmc", version(bundle))
     manifest = Path(bentoml.models.get(tag).path) / MANIFEST_FILE
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"precision": "int8"}))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"model_name": "another"}))
     with pytest.raises(PackagingError, match="Nothing was overwritten"):
         package.store_model(OneBundle(bundle.folder), "koelectra-nsmc", version(bundle))
-    assert json.loads(manifest.read_text())["precision"] == "int8"
+    assert json.loads(manifest.read_text())["model_name"] == "another"
 
 
 def test_a_registry_that_hands_out_another_bundle_is_caught(store: Path, bundle: Bundle) -> None:

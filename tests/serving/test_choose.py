@@ -84,6 +84,11 @@ def test_what_answers_the_golden_samples_wrongly_is_refused_however_fast(
     assert "golden sample 0: P(positive)" in str(choice.trials[0].refused)
 
 
+def test_what_has_to_be_asked_for_is_not_tried_unasked(bundle: Bundle) -> None:
+    assert {trial.engine for trial in decide(bundle, Wanted()).trials} == {"onnxruntime-cpu"}
+    assert {trial.engine for trial in decide(bundle, Wanted("openvino")).trials} == {"openvino-cpu"}
+
+
 @pytest.mark.parametrize(("factor", "precision"), [(1.1, "int8"), (1.3, "fp32")])
 def test_another_precision_has_to_be_clearly_faster(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, factor: float, precision: str
