@@ -1,7 +1,7 @@
 """The bundle: the folder that training hands to serving.
 
 It holds the exported graphs, one for each precision that passed the gate, the tokenizer and one JSON manifest that
-describes them (``bundle.schema.json``). Loading checks every digest; whoever can run a graph then checks that it
+describes them. Loading checks every digest; whoever can run a graph then checks that it
 reproduces the golden samples. Nothing in a bundle is a pickle.
 """
 

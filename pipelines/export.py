@@ -55,6 +55,7 @@ def main() -> None:
             )
         full, trained = calibration.positive(logits), calibration.positive(expected)
         others, report = gated(model, params.export, texts, full, folder, judge, encoder.pad_id)
+        figures = {name: {key: row[key] for key in row if key != "reasons"} for name, row in report.items()}
         graphs = {name: GRAPHS[name] for name in (FULL, *others)}
         files = sorted({TOKENIZER_FILE, *graphs.values()})
         metrics = scores(full[texts.dev :], texts.labels[texts.dev :])
@@ -76,7 +77,7 @@ def main() -> None:
             ),
             token_lengths=tuple(np.quantile(lengths, np.linspace(0, 1, LENGTH_QUANTILES)).round().astype(int).tolist()),
             metrics={f"test_{name}": value for name, value in metrics.items()},
-            gate={name: {key: value for key, value in report[name].items() if key != "reasons"} for name in others},
+            gate={name: figures[name] for name in others},
             lineage={
                 "profile": params.profile,
                 "mlflow_run_id": str(artifacts.read_json(artifacts.RUN)["run_id"]),
@@ -96,7 +97,7 @@ def main() -> None:
             "max_logit_difference": difference,
             "label_flips": label_flips(full, trained),
             "bundle_bytes": size,
-            **{name: {key: value for key, value in row.items() if key != "reasons"} for name, row in report.items()},
+            **figures,
         },
     )
     print(f"bundle {manifest.digest[:12]}: {size:,} bytes, largest logit difference {difference:.1e}")

@@ -109,6 +109,7 @@ def gated(
     """
     found: dict[str, DoubleArray] = {}
     report: dict[str, Any] = {}
+    limits = gate.Limits(**settings.gate.model_dump())
     on_dev, on_test = texts.rows[: texts.dev], texts.rows[texts.dev :]
     for precision in settings.precisions:
         graph = write_graph(model, precision, folder, _batches(on_dev[: settings.calibration_reviews], pad_id))
@@ -121,7 +122,7 @@ def gated(
             size_share=graph.stat().st_size / (folder / GRAPH_FILE).stat().st_size,
             stability=gate.stability(of_graph, on_test[: settings.stability_reviews]),
         )
-        reasons = lost.reasons(gate.Limits(**settings.gate.model_dump()))
+        reasons = lost.reasons(limits)
         if precision not in GOLDEN_TOLERANCES:
             reasons.append("it is only made to be compared")
         report[precision] = {**lost.as_dict(), "let_in": not reasons, "reasons": reasons}

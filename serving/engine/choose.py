@@ -148,14 +148,17 @@ def best_cut(engine: Engine, rows: Rows, trial_s: float) -> Cut:
     another step for it, so there rows are padded with nothing, and an answer is the same to the last bit in any batch.
     """
     budgets = BUDGETS if engine.name.endswith("cpu") else GPU_BUDGETS
-    if engine.precision != FULL:
-        return max((Cut(budget) for budget in budgets), key=lambda cut: _speed(engine, cut, rows, trial_s))
-    middle = sorted(rows, key=len)[len(rows) // 2]
-    alone, four = (_seconds(partial(engine.logits, [middle] * count), trial_s / 4) for count in (1, 4))
-    token_s = max((four - alone) / (3 * len(middle)), 1e-9)
-    call_tokens = round(max(alone - token_s * len(middle), 0.0) / token_s)
+    call_tokens = _call_tokens(engine, rows, trial_s / 4) if engine.precision == FULL else 0
     cuts = [Cut(budget, min(call_tokens, budget)) for budget in budgets]
     return max(cuts, key=lambda cut: _speed(engine, cut, rows, trial_s))
+
+
+def _call_tokens(engine: Engine, rows: Rows, trial_s: float) -> int:
+    """What a call costs beside its tokens, in tokens, from one row of middle length and four of them."""
+    middle = sorted(rows, key=len)[len(rows) // 2]
+    alone, four = (_seconds(partial(engine.logits, [middle] * count), trial_s) for count in (1, 4))
+    token_s = max((four - alone) / (3 * len(middle)), 1e-9)
+    return round(max(alone - token_s * len(middle), 0.0) / token_s)
 
 
 def _fastest(bundle: Bundle, wanted: Wanted, rows: Rows, trial_s: float) -> tuple[Engine | None, tuple[Trial, ...]]:
