@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve ui test check bench bench-training gpu-check lock clean
+.PHONY: help install demo profile repro sweep compare serve ui test check bench bench-engine bench-training gpu-check lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ check: $(READY) ## ruff and mypy / 정적 검사
 
 bench: $(READY) ## Benchmarks / 벤치마크
 	$(BIN)/python -m benchmarks.path --workspace $(WORKSPACE)
+
+bench-engine: $(READY) ## Engines beside plain transformers (SHAPE=compact,small,base) / 추론 엔진 비교
+	$(BIN)/python -m benchmarks.engines $(if $(SHAPE),--shape $(SHAPE))
 
 bench-training: $(READY) ## Our loop beside transformers' Trainer (SHAPE=compact|small) / 학습 속도 비교
 	$(BIN)/python -m benchmarks.training --shape $(or $(SHAPE),compact)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForSequenceClassification, PreTrainedModel
 
 from data import nsmc
@@ -57,6 +57,12 @@ SHAPES = {
         batch_tokens=2048,
         learning_rate=1e-4,
     ),
+    # KoELECTRA base v3
+    "base": Shape(
+        Architecture(layers=12, hidden=768, heads=12, embedding=768, feed_forward=3072, vocabulary=35_000),
+        batch_tokens=2048,
+        learning_rate=5e-5,
+    ),
 }
 
 
@@ -68,6 +74,7 @@ class Corpus:
     train: Split
     dev: Split
     ids: SpecialIds
+    tokenizer_json: str
 
     @classmethod
     def load(cls, folder: Path, vocabulary: int) -> "Corpus":
@@ -85,7 +92,15 @@ class Corpus:
             return Split(encoder.encode([texts[row] for row in rows], truncate=True), [labels[row] for row in rows])
 
         own = " (the own sample, which is no measure of quality)" if folder == SAMPLE else ""
-        return cls(f"{folder}{own}", split(rest.tolist()), split(dev), SpecialIds.of(encoder))
+        return cls(f"{folder}{own}", split(rest.tolist()), split(dev), SpecialIds.of(encoder), tokenizer_json)
+
+    def embeddings(self, shape: Shape) -> Tensor:
+        """(V, E) of the tokens, counted in train (``training.embeddings``)."""
+        from training.embeddings import cooccurrence_embeddings  # scikit-learn, which a GPU check does without
+
+        rows = [row[1:-1] for row in self.train.rows]  # without [CLS] and [SEP]
+        size = shape.architecture
+        return torch.from_numpy(cooccurrence_embeddings(rows, size.vocabulary, size.embedding, SEED))
 
     def some(self, count: int, start: int = 0) -> Split:
         """So many reviews of train, from ``start`` on, and from its beginning again where it ends."""

@@ -280,11 +280,19 @@ def main() -> None:
     parser.add_argument("--accuracy", action="store_true", help="also train to the end, and compare on dev")
     parser.add_argument("--epochs", type=int, default=1, help="of --accuracy")
     parser.add_argument("--seeds", type=int, default=1, help="of --accuracy")
+    parser.add_argument(
+        "--embeddings", choices=("random", "cooccurrence"), default="random", help="where --accuracy begins"
+    )
     parser.add_argument("--json", type=Path, help="write all figures there")
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
     shape = SHAPES[arguments.shape]
-    shape = replace(shape, batch_tokens=arguments.batch_tokens or shape.batch_tokens)
+    counted = arguments.embeddings == "cooccurrence"
+    shape = replace(
+        shape,
+        architecture=replace(shape.architecture, embeddings=arguments.embeddings),
+        batch_tokens=arguments.batch_tokens or shape.batch_tokens,
+    )
     cpu = arguments.cpu or not torch.cuda.is_available()
     precision = arguments.precision or default_precision(cpu)
     corpus = Corpus.load(nsmc_folder(arguments.nsmc), shape.architecture.vocabulary)
@@ -300,7 +308,8 @@ def main() -> None:
     print(f"{arguments.shape}\n" + "\n".join(found.notes()) + f"\n\n{aligned(found.table())}", flush=True)
     content = {"shape": arguments.shape, **found.content()}
     if arguments.accuracy:
-        judged = accuracy(found.setting, corpus, epochs=arguments.epochs, limit=arguments.rows, seeds=arguments.seeds)
+        setting = replace(found.setting, embeddings=corpus.embeddings(shape) if counted else None)
+        judged = accuracy(setting, corpus, epochs=arguments.epochs, limit=arguments.rows, seeds=arguments.seeds)
         print("\n" + "\n".join(judged.lines()))
         content["accuracy"] = {**asdict(judged), "difference_points": judged.points}
     if arguments.json:

@@ -26,6 +26,7 @@ from training.batches import POOL_BATCHES, collate
 from training.config import Precision, Training
 from training.finetune import FineTuning, SpecialIds, Split
 from training.loop import train
+from training.model import embed
 from training.predict import FloatArray, logits
 from training.reports import Silent
 
@@ -41,6 +42,15 @@ class Setting:
     precision: Precision
     cpu: bool
     batch_rows: int
+    embeddings: Tensor | None = None
+    """(V, E), where the tokens begin; None draws them like all other weights."""
+
+    def model(self, seed: int) -> PreTrainedModel:
+        """What a training begins with, the same for the same seed."""
+        model = self.shape.model(seed)
+        if self.embeddings is not None:
+            embed(model, self.embeddings)
+        return model
 
     def schedule(self, epochs: int, seed: int) -> Training:
         """The settings of one training, in our words."""
@@ -83,7 +93,7 @@ class _Ours(FineTuning):
     """Our task, with a meter; does not look at dev where it need not."""
 
     def __init__(self, setting: Setting, lessons: Split, dev: Split | None, config: Training) -> None:
-        model = setting.shape.model(config.seed)
+        model = setting.model(config.seed)
         super().__init__(model, lessons, dev or Split([], []), config, setting.ids)
         self.meter, self.answers = Meter(setting.cpu), cast("FloatArray | None", None)
         self._questions, self._pad_id = dev, setting.ids.pad
@@ -197,7 +207,7 @@ def train_trainer(
             {"input_ids": row, "labels": int(label)} for row, label in zip(lessons.rows, lessons.positive, strict=True)
         ]
         trainer = _Trainer(
-            model=setting.shape.model(seed),
+            model=setting.model(seed),
             args=arguments,
             data_collator=collator,
             train_dataset=cast("Any", reviews),

@@ -5,7 +5,8 @@ PipelineError
 ├── SourceError          NSMC's files cannot be had from their source
 │   └── WrongFile        what was had is not the published file
 ├── RegistryError        the MLflow store does not hold what it must
-└── PackagingError       the Bento cannot be made
+├── PackagingError       the Bento cannot be made
+└── TableError           a table of reviews cannot be read, or its verdicts cannot be written
 """
 
 
@@ -31,3 +32,7 @@ class RegistryError(PipelineError):
 
 class PackagingError(PipelineError):
     """The Bento cannot be made."""
+
+
+class TableError(PipelineError):
+    """A table of reviews cannot be read, or its verdicts cannot be written."""

@@ -15,7 +15,6 @@ from serving.api import create_app
 from serving.batching import INFER, BatchingService, SharedBatcher
 from serving.boundary import without_message
 from serving.cache import RedisCache, TieredCache
-from serving.engine.choose import Wanted
 from serving.errors import ServingError
 from serving.model import Model
 from serving.sentiment import Sentiment
@@ -70,7 +69,7 @@ class SentimentService:
         self.model = Model.load(
             Path(self.stored.path),
             str(self.stored.tag),
-            wanted=Wanted(settings.engine, settings.device, settings.precision, settings.threads),
+            wanted=settings.wanted,
             mlflow_version=None if version is None else str(version),
         )
 

@@ -5,6 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from serving.engine.choose import Wanted
+from serving.engine.schedule import Cut
 from serving.errors import SettingInvalid
 
 
@@ -39,6 +41,8 @@ class Settings(BaseSettings):
     precision: Literal["fp32", "int8", "fp16", "bf16"] | None = None
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of the engine; 0 are all that the process may use."""
+    batch_tokens: int | None = Field(default=None, ge=16, le=1 << 20)
+    """Tokens of a call of the engine; without it, the fastest number is found out at start."""
     workers: int = Field(default=1, ge=1, le=256)
     gpus: int = Field(default=0, ge=0, le=64)
 
@@ -54,6 +58,12 @@ class Settings(BaseSettings):
                 f"and MAX_TEXTS ({self.max_texts})"
             )
         return self
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked of the engine."""
+        cut = None if self.batch_tokens is None else Cut(self.batch_tokens)
+        return Wanted(self.engine, self.device, self.precision, self.threads, cut)
 
     @classmethod
     def from_environment(cls) -> Self:

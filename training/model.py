@@ -21,6 +21,8 @@ from training.first_token import with_first_token_only
 from training.hub import WEIGHTS_FILES, Origin, fetch, load_pretrained, load_tokenizer_json
 from training.vocabulary import train_tokenizer
 
+_EMBEDDINGS = "electra.embeddings.word_embeddings.weight"
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -59,13 +61,16 @@ def build(backbone: Backbone, texts: Iterable[str]) -> Start:
 
 
 def _embed(model: PreTrainedModel, encoder: Encoder, texts: Sequence[str], seed: int) -> None:
-    """Let the embeddings of all tokens that stand beside others in ``texts`` begin where these say."""
     from training.embeddings import cooccurrence_embeddings  # scikit-learn, which nothing else here needs
 
-    weight = model.get_parameter("electra.embeddings.word_embeddings.weight")
-    vocabulary, dimensions = weight.shape
+    vocabulary, dimensions = model.get_parameter(_EMBEDDINGS).shape
     rows = [row[1:-1] for row in encoder.encode(texts, truncate=True)]  # without [CLS] and [SEP]
-    found = torch.from_numpy(cooccurrence_embeddings(rows, vocabulary, dimensions, seed))
+    embed(model, torch.from_numpy(cooccurrence_embeddings(rows, vocabulary, dimensions, seed)))
+
+
+def embed(model: PreTrainedModel, found: Tensor) -> None:
+    """Let the embeddings of all tokens that stand beside others begin where ``found`` (V, E), of size 1, says."""
+    weight = model.get_parameter(_EMBEDDINGS)
     with torch.no_grad():
         weight.copy_(torch.where(found.any(dim=1, keepdim=True), found * model.config.initializer_range, weight))
 

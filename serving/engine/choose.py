@@ -36,12 +36,13 @@ GPU_BUDGETS = (4096, 16384, 65536)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the operator asked for; None leaves it to the calibration, and 0 threads are all that there are."""
+    """What was asked for; None leaves it to the calibration, and 0 threads are all that there are."""
 
     engine: str | None = None
     device: str | None = None
     precision: str | None = None
     threads: int = 0
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def choose(bundle: Bundle, wanted: Wanted, *, trial_s: float = TRIAL_S) -> Choic
         trials = (*trials, *more)
     if best is None:
         raise ModelUnavailable(f"no engine can run the bundle: {_reasons(trials)}")
-    schedule = Schedule(best, best_cut(best, rows, trial_s))
+    schedule = Schedule(best, wanted.cut or best_cut(best, rows, trial_s))
     log.info("%s", "; ".join(map(str, trials)))
     return Choice(schedule, trials, degraded)
 

@@ -1,0 +1,1 @@
+"""Judging tables in bulk: ``source`` reads, ``judge`` judges, ``parts`` keeps, ``cluster`` spreads it out."""
