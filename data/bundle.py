@@ -8,7 +8,7 @@ reproduces the golden samples. Nothing in a bundle is a pickle.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from data.encode import TOKENIZER_FILE, Encoder
@@ -17,6 +17,7 @@ from data.files import sha256
 from data.labels import NAMES, NeutralBand
 from data.probability import Calibration
 from data.text import CLEANING_VERSION
+from data.typed import typed
 
 FORMAT_VERSION = 3
 MANIFEST_FILE = "bundle.json"
@@ -39,7 +40,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that serving needs to know of a model, and where it comes from.
+    """Everything that serving needs to know of a model, and where it comes from; see ``bundle.schema.json``.
 
     ``graphs`` maps each precision that may be served to its graph's file, and ``files`` the name of each other file
     to its SHA-256. ``token_lengths`` are quantiles of dev's lengths, ascending: what engines are warmed up and timed
@@ -62,7 +63,7 @@ class Manifest:
     cleaning_version: str = CLEANING_VERSION
     format_version: int = FORMAT_VERSION
     metrics: dict[str, float] = field(default_factory=dict)
-    gate: dict[str, dict[str, float]] = field(default_factory=dict)
+    gate: dict[str, dict[str, float | bool]] = field(default_factory=dict)
     lineage: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -89,7 +90,10 @@ class Manifest:
                 f"{MANIFEST_FILE}: graphs has {sorted(self.graphs)}; it must have {FULL}, in {GRAPH_FILE}, and may "
                 f"have {', '.join(list(GOLDEN_TOLERANCES)[1:])}"
             )
-        if not self.golden or any(set(golden.positive) != set(self.graphs) for golden in self.golden):
+        if not self.golden or any(
+            set(golden.positive) != set(self.graphs) or not all(0.0 <= p <= 1.0 for p in golden.positive.values())
+            for golden in self.golden
+        ):
             raise BundleInvalid(f"{MANIFEST_FILE}: golden must hold samples with P(positive) for each of the graphs")
         lengths = self.token_lengths
         if not lengths or not 3 <= min(lengths) <= max(lengths) <= self.max_length_tokens:
@@ -103,20 +107,8 @@ class Manifest:
             version = raw.get("format_version")
             if version != FORMAT_VERSION:
                 raise UnknownFormat(f"{MANIFEST_FILE}: format_version is {version!r}; it must be {FORMAT_VERSION}")
-            known = {entry.name for entry in fields(cls)}
-            if set(raw) != known:
-                raise BundleInvalid(f"{MANIFEST_FILE}: keys differ from the format's: {sorted(set(raw) ^ known)}")
-            return cls(
-                **{
-                    **raw,
-                    "calibration": Calibration(**raw["calibration"]),
-                    "neutral_band": NeutralBand(**raw["neutral_band"]),
-                    "golden": tuple(Golden(g["text"], tuple(g["ids"]), dict(g["positive"])) for g in raw["golden"]),
-                    "token_lengths": tuple(raw["token_lengths"]),
-                    "labels": tuple(raw["labels"]),
-                }
-            )
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, SettingError) as error:
+            return typed(raw, cls)
+        except (json.JSONDecodeError, AttributeError, SettingError) as error:
             raise BundleInvalid(f"{MANIFEST_FILE} is not a manifest: {error}") from error
 
 
