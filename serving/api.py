@@ -204,7 +204,13 @@ def _engine_choice(choice: Choice) -> dict[str, Any]:
         for trial in choice.trials
     ]
     schedule = choice.schedule
-    return {**asdict(schedule.engine.layout), **asdict(schedule.cut), "degraded": choice.degraded, "trials": trials}
+    return {
+        **asdict(schedule.engine.layout),
+        **asdict(schedule.cut),
+        "memory_mib": choice.memory_mib,
+        "degraded": choice.degraded,
+        "trials": trials,
+    }
 
 
 def _sentiment(request: Request) -> Sentiment:

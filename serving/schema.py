@@ -103,6 +103,9 @@ class EngineChoice(BaseModel):
     threads: int = Field(description="Threads of each call.")
     batch_tokens: int = Field(description="Tokens a call, at most.")
     call_tokens: int = Field(description="Padding, in tokens, that is worth saving a call.")
+    memory_mib: int | None = Field(
+        description="What the worker takes once the engine has judged as much as it is ever given at a time."
+    )
     degraded: str | None = Field(description="What was asked for, or was there before, and cannot be had.")
     trials: list[EngineTrial]
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from data.bundle import FULL, Bundle
 from data.errors import BundleError
@@ -28,10 +29,12 @@ PRECISIONS = ("int8", "bf16", "fp16", FULL)
 PRECISION_MARGIN = 1.2
 """How many times as fast another precision has to be than one before it: replicas of one model should not answer in
 different ones because a timing wavered."""
-TRIAL_S = 0.25
+TRIAL_S = 0.15
 """How long a candidate, or a size of calls, is timed."""
 BUDGETS = (64, 128, 256, 512, 1024, 2048, 4096)
 GPU_BUDGETS = (4096, 16384, 65536)
+FALLING = 0.9
+"""Larger calls are not tried once they are so much slower than smaller ones were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The schedule that won, what was tried, and what the operator asked for and did not get."""
+    """The schedule that won, what was tried, and what the operator asked for and did not get.
+
+    ``memory_mib`` is what the process takes once it has judged as much as the engine is ever given at a time.
+    """
 
     schedule: Schedule
     trials: tuple[Trial, ...]
     degraded: str | None = None
+    memory_mib: int | None = None
 
 
 def choose(bundle: Bundle, wanted: Wanted, *, trial_s: float = TRIAL_S) -> Choice:
@@ -116,9 +123,16 @@ def choose(bundle: Bundle, wanted: Wanted, *, trial_s: float = TRIAL_S) -> Choic
         trials = (*trials, *more)
     if best is None:
         raise ModelUnavailable(f"no engine can run the bundle: {_reasons(trials)}")
-    schedule = Schedule(best, wanted.cut or best_cut(best, rows, trial_s))
+    try:
+        schedule = Schedule(best, wanted.cut or best_cut(best, rows, trial_s))
+        warm_up(schedule, rows, bundle.manifest.max_length_tokens)
+    except EngineFailed as error:
+        if best.name.endswith("-cpu"):
+            raise ModelUnavailable(str(error)) from error
+        log.warning("%s; the CPU takes over", error)
+        return replace(choose(bundle, anything, trial_s=trial_s), degraded=str(error))
     log.info("%s", "; ".join(map(str, trials)))
-    return Choice(schedule, trials, degraded)
+    return Choice(schedule, trials, degraded, psutil.Process().memory_info().rss >> 20)
 
 
 def reference(bundle: Bundle) -> Choice:
@@ -150,8 +164,29 @@ def best_cut(engine: Engine, rows: Rows, trial_s: float) -> Cut:
     """
     budgets = BUDGETS if engine.name.endswith("cpu") else GPU_BUDGETS
     call_tokens = _call_tokens(engine, rows, trial_s / 4) if engine.precision == FULL else 0
-    cuts = [Cut(budget, min(call_tokens, budget)) for budget in budgets]
-    return max(cuts, key=lambda cut: _speed(engine, cut, rows, trial_s))
+    best, best_speed = DEFAULT_CUT, 0.0
+    for budget in budgets:
+        cut = Cut(budget, min(call_tokens, budget))
+        speed = _speed(engine, cut, rows, trial_s)
+        if speed > best_speed:
+            best, best_speed = cut, speed
+        elif speed < FALLING * best_speed:
+            break
+    return best
+
+
+def warm_up(schedule: Schedule, rows: Rows, max_length_tokens: int) -> None:
+    """Judge what occurs once before anybody waits for it: rows of each length alone, all together, and the longest.
+
+    The last is as much as the engine is ever given at a time; what memory it takes then is what it will ever take.
+    """
+    for row in {len(row): row for row in rows}.values():
+        schedule.logits([row])
+    schedule.logits(rows)
+    first, *words, last = max(rows, key=len)
+    longest = [first, *np.resize(words or [last], max_length_tokens - 2), last]
+    streams, calls = schedule.engine.layout.streams, max(1, schedule.cut.batch_tokens // max_length_tokens)
+    schedule.logits([longest] * streams * calls)
 
 
 def _call_tokens(engine: Engine, rows: Rows, trial_s: float) -> int:

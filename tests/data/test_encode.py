@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -46,3 +49,30 @@ def test_what_is_no_tokenizer_is_refused() -> None:
         Encoder("{}", 512)
     with pytest.raises(SettingError, match="at least 3"):
         Encoder("{}", 2)
+
+
+def test_rows_of_one_length_are_not_padded() -> None:
+    ids, mask = pad([[1, 2, 3], [4, 5, 6]], pad_id=0)
+    assert ids.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert mask.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert ids.dtype == mask.dtype == np.int64
+
+
+def test_encoding_leaves_the_interpreter_lock_alone(bundle: Bundle) -> None:
+    counted, stop = 0, threading.Event()
+
+    def count() -> None:
+        nonlocal counted
+        while not stop.is_set():
+            counted += 1
+            time.sleep(0)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    texts = ["정말 재미있어요 최고 " * 20] * 2_000
+    before = counted
+    bundle.encoder.encode(texts, truncate=True)
+    during = counted - before
+    stop.set()
+    counting.join()
+    assert during > 1_000  # with the lock held, another thread gets in a few times at most

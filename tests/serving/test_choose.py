@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from data.bundle import Bundle
 from data.errors import GoldenMismatch
-from serving.engine import Layout, LogitArray, Rows, choose
+from serving.engine import Engine, Layout, LogitArray, Rows, choose
 from serving.engine.choose import RUNTIMES, Choice, Runtime, Wanted
 from serving.engine.onnx import OnnxEngine
 from serving.engine.runner import Runner
-from serving.engine.schedule import DEFAULT_CUT, Schedule
+from serving.engine.schedule import DEFAULT_CUT, Cut, Schedule
 from serving.errors import EngineFailed, ModelUnavailable
 from serving.model import Model
 from tests.models import write_bundle
@@ -141,6 +142,62 @@ def test_nothing_that_works_is_no_model(bundle: Bundle, monkeypatch: pytest.Monk
     only(monkeypatch, [runtime(Wrong)])
     with pytest.raises(ModelUnavailable, match=r"no engine can run the bundle: openvino-cpu fp32.*golden sample 0"):
         decide(bundle, Wanted())
+
+
+def test_larger_calls_are_not_tried_once_they_are_slower(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def speed(_: Engine, cut: Cut, *__: Any) -> float:
+        tried.append(cut.batch_tokens)
+        return {64: 1.0, 128: 2.0, 256: 1.9}.get(cut.batch_tokens, 1.0)
+
+    monkeypatch.setattr(choose, "_speed", speed)
+    engine = OnnxEngine(bundle.graph("int8"), bundle.encoder.pad_id, "int8")
+    assert choose.best_cut(engine, [[2, 5, 3]], 0.01) == Cut(128)
+    assert tried == [64, 128, 256, 512]
+
+
+def test_warming_up_covers_each_length_and_the_largest_call(bundle: Bundle) -> None:
+    shapes: list[tuple[int, int]] = []
+
+    class Watched(OnnxEngine):
+        def logits(self, rows: Rows) -> LogitArray:
+            shapes.append((len(rows), len(rows[0])))
+            return super().logits(rows)
+
+    engine = Watched(bundle.graph("int8"), bundle.encoder.pad_id, "int8", Layout(2, 1))
+    choose.warm_up(Schedule(engine, Cut(1024)), choose.sample_rows(bundle), bundle.manifest.max_length_tokens)
+    assert {(1, length) for length in bundle.manifest.token_lengths} <= set(shapes)
+    assert shapes.count((2, 512)) == 2  # one for each stream
+
+
+def test_a_device_that_fails_in_warming_up_is_not_taken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(OnnxEngine):
+        def logits(self, rows: Rows) -> LogitArray:
+            if len(rows[0]) == bundle.manifest.max_length_tokens:
+                raise EngineFailed("pytorch-cuda has no memory for a row of 512 tokens")
+            return super().logits(rows)
+
+    def start(*arguments: Any) -> Small:
+        engine = Small(*arguments)
+        engine.name = "pytorch-cuda"
+        return engine
+
+    only(monkeypatch, [runtime(start, "pytorch", "cuda"), ONNX])
+    choice = decide(bundle, Wanted("pytorch"))
+    assert choice.schedule.engine.name == "onnxruntime-cpu"
+    assert choice.degraded == "pytorch-cuda has no memory for a row of 512 tokens"
+
+
+def test_memory_stays_what_it_was_said_to_be(bundle: Bundle) -> None:
+    choice = decide(bundle, Wanted("onnxruntime", threads=2))
+    assert choice.memory_mib is not None
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        lengths = random.integers(3, bundle.manifest.max_length_tokens + 1, random.integers(1, 65))
+        choice.schedule.logits([[2, *random.integers(5, 100, length - 2).tolist(), 3] for length in lengths])
+    grown = (psutil.Process().memory_info().rss >> 20) - choice.memory_mib
+    assert grown < 32, f"{grown} MiB more than {choice.memory_mib}"
 
 
 def test_the_sample_is_as_long_as_reviews_are(bundle: Bundle) -> None:

@@ -1,7 +1,11 @@
 import asyncio
+import threading
+import time
+from collections.abc import Sequence
 
 import pytest
 
+from data.encode import Encoder
 from data.errors import EmptyText, TextTooLong
 from serving.cache import TieredCache
 from serving.errors import Overloaded
@@ -95,3 +99,24 @@ async def test_closing_waits_for_what_is_under_way(sentiment: Sentiment, batcher
     await asyncio.sleep(0.01)
     await sentiment.close()
     assert (await caller)[0].verdict.positive > 0.0
+
+
+async def test_many_texts_are_encoded_beside_the_loop(sentiment: Sentiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = type(sentiment.model.bundle.encoder).encode
+    threads: list[bool] = []
+
+    def slow(self: Encoder, texts: Sequence[str], *, truncate: bool = False) -> list[list[int]]:
+        threads.append(threading.current_thread() is threading.main_thread())
+        time.sleep(0.1)
+        return encode(self, texts, truncate=truncate)
+
+    monkeypatch.setattr(Encoder, "encode", slow)
+    analysis = asyncio.create_task(sentiment.analyze([f"정말 재미있어요 {number}" for number in range(100)]))
+    ticks = 0
+    while not analysis.done():
+        await asyncio.sleep(0.005)
+        ticks += 1
+    assert len(await analysis) == 100
+    assert ticks > 5
+    await sentiment.analyze(["짧다"])
+    assert threads == [False, True]
