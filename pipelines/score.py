@@ -24,10 +24,10 @@ from tqdm import tqdm
 from data.bundle import Bundle
 from pipelines import artifacts, stage
 from pipelines.errors import PackagingError, TableError
-from pipelines.scoring.cluster import Recipe, Workers, from_row, judged_on_ray
+from pipelines.scoring.cluster import Recipe, Workers, judged_on_ray
 from pipelines.scoring.judge import encoded, judged_ahead
 from pipelines.scoring.parts import Parts, read_job
-from pipelines.scoring.source import FORMATS, STANDARD, TEXT_COLUMNS, Request, Source, open_source
+from pipelines.scoring.source import FORMATS, STANDARD, TEXT_COLUMNS, Request, Source, from_row, open_source
 from serving.engine.choose import Wanted
 from serving.engine.schedule import Cut
 from serving.model import Model
@@ -150,6 +150,12 @@ def _bar(first_row: int) -> "tqdm[Any]":
     return tqdm(initial=first_row, unit=" reviews", unit_scale=True, mininterval=interval, smoothing=0.05)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a whole number from 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pipelines.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -166,8 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rejected", type=Path, help="where rows go that cannot be judged")
     parser.add_argument("--restart", action="store_true", help="forget what an interrupted job has done")
     parser.add_argument("--engine", choices=(LOCAL, RAY), default=LOCAL, help="ray: on RAY_ADDRESS, or started here")
-    parser.add_argument("--workers", type=int, default=2, help="with ray: how many")
-    parser.add_argument("--worker-cpus", type=int, default=1, help="with ray: threads of each")
+    parser.add_argument("--workers", type=_at_least_one, default=2, help="with ray: how many")
+    parser.add_argument("--worker-cpus", type=_at_least_one, default=1, help="with ray: threads of each")
     parser.add_argument("--worker-gpus", type=float, default=0.0, help="with ray: GPUs of each")
     return parser
 

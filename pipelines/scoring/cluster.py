@@ -6,17 +6,16 @@ the table and the bundle at the same paths: an image, and a shared folder.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.errors import TableError
 from pipelines.scoring.judge import encoded, judged
-from pipelines.scoring.source import ROW, Request, open_source
+from pipelines.scoring.source import Request, from_row, open_source
 from serving.engine.choose import Wanted
 from serving.model import Model
 
@@ -86,13 +85,6 @@ def judged_on_ray(request: Request, first_row: int, recipe: Recipe, workers: Wor
             yield _unpacked(row)
     finally:
         ray.shutdown()
-
-
-def from_row(chunks: Iterable[pa.Table], first: int) -> Iterator[pa.Table]:
-    """What of ``chunks`` begins with row ``first``."""
-    for chunk in chunks:
-        if chunk[ROW][-1].as_py() >= first:
-            yield chunk.filter(pc.greater_equal(chunk[ROW], first)) if chunk[ROW][0].as_py() < first else chunk
 
 
 def _table(request: Request, first_row: int) -> Any:

@@ -7,7 +7,7 @@ the rows of data from 0. A row that cannot be read has a reason, and nulls in it
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,13 @@ def open_source(request: Request) -> Source:
     if request.path != STANDARD and not Path(request.path).is_file():
         raise TableError(f"{request.path} is not a file")
     return _Parquet(request) if kind == "parquet" else _Delimited(request, DELIMITERS[kind])
+
+
+def from_row(chunks: Iterable[pa.Table], first: int) -> Iterator[pa.Table]:
+    """What of ``chunks`` begins with row ``first``."""
+    for chunk in chunks:
+        if chunk[ROW][-1].as_py() >= first:
+            yield chunk.filter(pc.greater_equal(chunk[ROW], first)) if chunk[ROW][0].as_py() < first else chunk
 
 
 def without_own(table: pa.Table) -> pa.Table:

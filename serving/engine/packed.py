@@ -49,13 +49,11 @@ class PackedEngine:
 
         self.name, self.precision, self.layout = f"pytorch-{device}", precision, layout
         self._device = torch.device(device)
+        network, weights = _read(graph)
         try:
-            network, weights = _read(graph)
             dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
             self._weights = {name: weight.to(self._device, dtype) for name, weight in weights.items()}
-        except EngineFailed:
-            raise
-        except (RuntimeError, OSError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError) as error:
             raise EngineFailed(f"{graph.name} cannot be put on {device}: {type(error).__name__}") from error
         self._layers, self._heads = int(network["layers"]), int(network["heads"])
         self._epsilon = float(network["epsilon"])
@@ -166,12 +164,12 @@ def _read(graph: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
 
     try:
         model = onnx.load(graph)
-    except DecodeError as error:
-        raise EngineFailed(f"{graph.name} is no ONNX graph") from error
-    network = {entry.key: entry.value for entry in model.metadata_props}["network"]
+        network = json.loads({entry.key: entry.value for entry in model.metadata_props}["network"])
+    except (DecodeError, OSError, KeyError, ValueError) as error:
+        raise EngineFailed(f"{graph.name} is no graph of this project: {type(error).__name__}") from error
     weights = {
         initializer.name: torch.from_numpy(onnx.numpy_helper.to_array(initializer).copy())
         for initializer in model.graph.initializer
         if not initializer.name.startswith("const.")
     }
-    return json.loads(network), weights
+    return network, weights

@@ -13,10 +13,9 @@ from data.bundle import Bundle
 from data.text import clean
 from pipelines.errors import TableError
 from pipelines.scoring import parts as parts_module
-from pipelines.scoring.cluster import from_row
 from pipelines.scoring.judge import encoded, judged, judged_ahead, separated
 from pipelines.scoring.parts import Parts, read_job
-from pipelines.scoring.source import REASON, ROW, Request, Source, open_source
+from pipelines.scoring.source import REASON, ROW, Request, Source, from_row, open_source
 from serving.model import Model
 from tests.models import TEXTS
 

@@ -95,7 +95,7 @@ def test_a_broken_graph_is_refused(tmp_path: Path, engine: type[OnnxEngine | Ope
 
 def test_a_broken_graph_is_refused_without_padding_too(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
-    with pytest.raises(EngineFailed, match=r"model\.onnx is no ONNX graph"):
+    with pytest.raises(EngineFailed, match=r"model\.onnx is no graph of this project"):
         PackedEngine(tmp_path / "model.onnx", 0, "fp32", device="cpu")
 
 
