@@ -25,7 +25,7 @@ from benchmarks.machine import described
 from benchmarks.products import product_ops
 from benchmarks.subjects import MAX_LENGTH_TOKENS, SEED, SHAPES, Arithmetic, Corpus, Shape, nsmc_folder
 from data import nsmc
-from data.bundle import FULL, GRAPH_FILE, Bundle, Golden, Manifest
+from data.bundle import FULL, GRAPH_FILE, Bundle, Golden, Manifest, length_quantiles
 from data.encode import TOKENIZER_FILE, Encoder, pad
 from data.files import sha256
 from data.labels import NeutralBand
@@ -131,7 +131,6 @@ def random_bundle(shape: Shape, corpus: Corpus, folder: Path) -> tuple[Bundle, P
         Calibration().positive(int8.logits(golden)).tolist(),
         strict=True,
     )
-    lengths = np.quantile([len(row) for row in corpus.dev.rows], np.linspace(0, 1, 64)).round().astype(int)
     Manifest(
         model_name="random",
         model_type="ELECTRA",
@@ -145,7 +144,7 @@ def random_bundle(shape: Shape, corpus: Corpus, folder: Path) -> tuple[Bundle, P
             Golden(text, tuple(row), dict(zip((FULL, "int8"), p, strict=True)))
             for text, row, p in zip(texts, golden, positive, strict=True)
         ),
-        token_lengths=tuple(lengths.tolist()),
+        token_lengths=length_quantiles(map(len, corpus.dev.rows)),
     ).write(folder)
     return Bundle.open(folder), model
 

@@ -1,8 +1,8 @@
 """Whether a GPU trains like a CPU, and how fast. ``python -m benchmarks.gpu_check [--nsmc FOLDER]``.
 
 Prints Markdown. Ends with 0 where all holds, 1 where something does not, and 2 where there is no GPU. Needs torch,
-transformers, accelerate and tokenizers, and no more. ``--rehearse`` goes the same way in little, with the CPU in the
-GPU's place: it shows that the check runs and says nothing of a GPU.
+transformers, accelerate and tokenizers, and no more; with onnx, the serving engine is checked, too. ``--rehearse`` goes
+the same way in little, with the CPU in the GPU's place: it shows that the check runs and says nothing of a GPU.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -156,6 +157,33 @@ def markdown(table: list[list[str]]) -> str:
     return "\n".join([rows[0], "|---" * len(table[0]) + "|", *rows[1:]])
 
 
+def engine_checks(
+    name: str, shapes: dict[str, Shape], folder: Path, precisions: Sequence[Precision], *, cpu: bool, seconds: float
+) -> list[Check]:
+    """Whether the serving engine answers on the device what it answers on the CPU; prints how fast it is."""
+    from benchmarks.gpu_engine import MARK_REVIEWS_PER_S, MARK_SHARE, judged  # onnx
+
+    corpus = Corpus.load(folder, shapes[name].architecture.vocabulary)
+    checks = []
+    for precision in precisions:
+        found = judged(shapes[name], corpus, precision, cpu=cpu, seconds=seconds)
+        checks.append(
+            Check(
+                f"{name} answers as on the CPU, {precision}",
+                found.agrees,
+                f"probabilities differ by at most {found.difference:.1e}, {found.flips:.2%} of the labels",
+            )
+        )
+        print(f"\n## {name} without padding, {precision}\n\n{markdown(found.table())}\n")
+        print(f"- {checks[-1].found}: {'yes' if found.agrees else '**NO**'}")
+        print(
+            f"- best: {found.best.reviews_per_s:,.0f} reviews/s (the mark for base in bf16 on one H100 is "
+            f"{MARK_REVIEWS_PER_S:,.0f}), {found.best.of_ceiling:.0%} of the ceiling (mark {MARK_SHARE:.0%})",
+            flush=True,
+        )
+    return checks
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="benchmarks.gpu_check", description=__doc__)
@@ -198,6 +226,12 @@ def main() -> None:
         )
         notes = "\n".join(f"- {note}" for note in found.notes())
         print(f"\n## {name}\n\n{markdown(found.table())}\n\n{notes}", flush=True)
+    if find_spec("onnx") is None:
+        print("\n## The engine\n\nonnx is not installed: nothing was checked of the engine.")
+    else:
+        checks += engine_checks(
+            "tiny" if cpu else "base", shapes, folder, precisions, cpu=cpu, seconds=arguments.seconds
+        )
     sys.exit(0 if all(check.holds for check in checks) else 1)
 
 

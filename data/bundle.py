@@ -7,9 +7,11 @@ reproduces the golden samples. Nothing in a bundle is a pickle.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from data.encode import TOKENIZER_FILE, Encoder
 from data.errors import BundleInvalid, DigestMismatch, GoldenMismatch, SettingError, UnknownFormat
@@ -27,6 +29,13 @@ FULL = "fp32"
 GOLDEN_TOLERANCES = {FULL: 1e-3, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2}
 """By precision, the largest difference of a probability that a golden sample allows: another machine sums in another
 order, and where numbers are rounded coarsely, some then fall to the other side."""
+LENGTH_QUANTILES = 64
+
+
+def length_quantiles(lengths: Iterable[int]) -> tuple[int, ...]:
+    """What a manifest keeps of the token counts of reviews, ascending."""
+    shares = np.linspace(0.0, 1.0, LENGTH_QUANTILES)
+    return tuple(np.quantile(list(lengths), shares).round().astype(int).tolist())
 
 
 @dataclass(frozen=True, slots=True)

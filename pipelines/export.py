@@ -3,9 +3,10 @@
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from data.bundle import FULL, Golden, Manifest
+from data.bundle import FULL, Golden, Manifest, length_quantiles
 from data.encode import TOKENIZER_FILE, Encoder
 from data.files import replacing, sha256
 from pipelines import artifacts, stage
@@ -19,8 +20,6 @@ from training import model as models
 from training.errors import ExportMismatch
 from training.metrics import label_flips
 
-LENGTH_QUANTILES = 64
-
 
 def _golden(rows: Rows, positive: dict[str, DoubleArray], limit: int, count: int) -> tuple[Golden, ...]:
     """Samples of dev spread evenly over its lengths, none of them cut, with what each graph says of them."""
@@ -32,6 +31,17 @@ def _golden(rows: Rows, positive: dict[str, DoubleArray], limit: int, count: int
         Golden(texts[index], tuple(rows[index]), {name: float(found[index]) for name, found in positive.items()})
         for index in sorted(chosen)
     )
+
+
+def _parity(logits: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], allowed: float) -> float:
+    """The largest difference between the graph's logits and the model's. Raises ExportMismatch over ``allowed``."""
+    difference = float(np.abs(logits - expected).max())
+    if not difference <= allowed:
+        raise ExportMismatch(
+            f"the exported graph's logits differ from the model's by up to {difference:.2e} on dev and test; "
+            f"export.max_logit_difference allows {allowed:.0e}"
+        )
+    return difference
 
 
 def main() -> None:
@@ -47,19 +57,13 @@ def main() -> None:
     with replacing(artifacts.BUNDLE) as folder:
         (folder / TOKENIZER_FILE).write_bytes((artifacts.MODEL / TOKENIZER_FILE).read_bytes())
         logits = judge(write_graph(model, FULL, folder), FULL).schedule.logits(texts.rows)
-        difference = float(np.abs(logits - expected).max())
-        if not difference <= params.export.max_logit_difference:
-            raise ExportMismatch(
-                f"the exported graph's logits differ from the model's by up to {difference:.2e} on dev and test; "
-                f"export.max_logit_difference allows {params.export.max_logit_difference:.0e}"
-            )
+        difference = _parity(logits, expected, params.export.max_logit_difference)
         full, trained = calibration.positive(logits), calibration.positive(expected)
         others, report = gated(model, params.export, texts, full, folder, judge, encoder.pad_id)
         figures = {name: {key: row[key] for key in row if key != "reasons"} for name, row in report.items()}
         graphs = {name: GRAPHS[name] for name in (FULL, *others)}
         files = sorted({TOKENIZER_FILE, *graphs.values()})
         metrics = scores(full[texts.dev :], texts.labels[texts.dev :])
-        lengths = [len(row) for row in texts.rows[: texts.dev]]
         manifest = Manifest(
             model_name=params.backbone.name,
             model_type=models.model_type(model),
@@ -75,7 +79,7 @@ def main() -> None:
                 encoder.max_length_tokens,
                 params.export.golden_samples,
             ),
-            token_lengths=tuple(np.quantile(lengths, np.linspace(0, 1, LENGTH_QUANTILES)).round().astype(int).tolist()),
+            token_lengths=length_quantiles(map(len, texts.rows[: texts.dev])),
             metrics={f"test_{name}": value for name, value in metrics.items()},
             gate={name: figures[name] for name in others},
             lineage={
