@@ -28,7 +28,7 @@ from training.finetune import Split
 from training.predict import FloatArray
 
 WARMUP_STEPS, LEAST_STEPS = 5, 3
-WITHIN_POINTS = 0.3
+MAX_POINTS_BELOW = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class Accuracy:
 
     def lines(self) -> list[str]:
         """For people."""
-        close = "yes" if abs(self.points) <= WITHIN_POINTS else "NO"
+        held = "yes" if self.points >= -MAX_POINTS_BELOW else "NO"
         return [
             f"accuracy on dev ({self.dev:,} reviews; standard error {100 * self.standard_error:.2f} points) after "
             f"{self.epochs} epoch(s) of {self.reviews:,} reviews, {len(self.ours)} seed(s):",
@@ -230,7 +230,7 @@ class Accuracy:
                 for way, found in ((OURS, self.ours), (GROUPED, self.theirs))
             ),
             f"  difference {self.points:+.2f} points, standard error {100 * self.difference_error:.2f} (paired by "
-            f"review, of these trainings; other seeds differ more); within {WITHIN_POINTS} points: {close}",
+            f"review, of these trainings; other seeds differ more); at most {MAX_POINTS_BELOW} points below: {held}",
         ]
 
 
