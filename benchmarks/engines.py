@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime
@@ -172,19 +173,13 @@ def ways(bundle: Bundle, model: PreTrainedModel) -> tuple[list[Way], list[str]]:
 def single(bundle: Bundle, rows: Rows, rounds: int) -> tuple[float, float]:
     """Median seconds of a review: through a model as the service has it, and of its runtime alone, in turns."""
     model = Model.load(bundle.folder, "random", wanted=Wanted("onnxruntime", "cpu"))
-    layout = model.engine.layout
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = layout.threads, 1
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    graph = str(bundle.graph(model.engine.precision))
-    bare = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = cast("OnnxEngine", model.engine).session
     arrays = [dict(zip(("input_ids", "attention_mask"), pad([row], 0), strict=True)) for row in rows]
     ours, theirs = [], []
     for _ in range(rounds):
         for row, given in zip(rows, arrays, strict=True):
             ours.append(_seconds(lambda row=row: model.positive([row])))  # type: ignore[misc]
-            theirs.append(_seconds(lambda given=given: bare.run(None, given)))  # type: ignore[misc]
+            theirs.append(_seconds(lambda given=given: session.run(None, given)))  # type: ignore[misc]
     return statistics.median(ours), statistics.median(theirs)
 
 
