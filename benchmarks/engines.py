@@ -32,7 +32,7 @@ from data.files import sha256
 from data.labels import NeutralBand
 from data.probability import Calibration
 from data.text import clean
-from pipelines.scoring.judge import encoded, judged_ahead
+from pipelines.scoring.judge import all_judged, encoded
 from pipelines.scoring.parts import Parts
 from pipelines.scoring.source import Request, open_source
 from serving.engine import Rows
@@ -196,7 +196,7 @@ def scoring(bundle: Bundle, test: Path, rounds: int) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             source, out = open_source(request), Path(folder) / "out.parquet"
             with Parts.open(Path(folder) / "parts", {}, source.schema) as parts:
-                for table in judged_ahead(source.chunks(), prepare, model):
+                for table in all_judged(source.chunks(), prepare, model):
                     parts.add(table)
                 parts.merge(out, Path(folder) / "rejected.parquet")
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from data.errors import SettingError
 
 NEGATIVE, POSITIVE = 0, 1
@@ -47,3 +50,9 @@ class Verdict:
         winner = POSITIVE if positive >= 0.5 else NEGATIVE
         sentiment = NEUTRAL if positive in band else NAMES[winner]
         return cls(sentiment=sentiment, score=max(positive, negative), negative=negative, positive=positive)
+
+
+def sentiments(positive: npt.NDArray[np.float64], band: NeutralBand) -> npt.NDArray[np.str_]:
+    """``Verdict.of(...).sentiment`` of many calibrated probabilities of the positive class, (N,) to (N,)."""
+    winners = np.where(positive >= 0.5, NAMES[POSITIVE], NAMES[NEGATIVE])
+    return np.where((positive >= band.low) & (positive <= band.high), NEUTRAL, winners)

@@ -42,6 +42,9 @@ _INVISIBLE = re.compile(
 # Hangul fillers and the Braille blank are letters by category but look like spaces.
 _BLANK = re.compile(r"[\s\u115f\u1160\u2800\u3164\uffa0]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What no step changes: printable ASCII without "<" and "&", Hangul syllables and letters, and single spaces between.
+_UNCHANGED = "[!-%'-;=-~\u3131-\u3163\uac00-\ud7a3]+"
+_PLAIN = re.compile(f"{_UNCHANGED}(?: {_UNCHANGED})*")
 
 
 def clean(text: str) -> str:
@@ -49,6 +52,8 @@ def clean(text: str) -> str:
 
     The result may be empty. Raises InvalidText for lone surrogates, which no encoder can take.
     """
+    if _PLAIN.fullmatch(text):  # nearly every review, in a tenth of the time
+        return text
     if _SURROGATE.search(text):
         raise InvalidText("text holds a lone surrogate; it must be valid Unicode")
     for _ in range(MAX_PASSES):

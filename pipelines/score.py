@@ -25,7 +25,7 @@ from data.bundle import Bundle
 from pipelines import artifacts, stage
 from pipelines.errors import PackagingError, TableError
 from pipelines.scoring.cluster import Recipe, Workers, judged_on_ray
-from pipelines.scoring.judge import encoded, judged_ahead
+from pipelines.scoring.judge import all_judged, encoded
 from pipelines.scoring.parts import Parts, read_job
 from pipelines.scoring.source import FORMATS, STANDARD, TEXT_COLUMNS, Request, Source, from_row, open_source
 from serving.engine.choose import Wanted
@@ -83,7 +83,7 @@ def _judged(
 ) -> Iterator[pa.Table]:
     if arguments.engine == LOCAL:
         prepare = partial(encoded, text=source.text, encoder=model.bundle.encoder, truncate=arguments.truncate)
-        return judged_ahead(from_row(source.chunks(), first_row), prepare, model)
+        return all_judged(from_row(source.chunks(), first_row), prepare, model)
     workers = Workers(arguments.workers, arguments.worker_cpus, arguments.worker_gpus)
     wanted = replace(_wanted(_engine(model)), threads=workers.cpus)
     recipe = Recipe(model.bundle.folder.resolve(), model.tag, wanted, source.text, arguments.truncate)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from data.encode import Encoder
 from data.errors import TextError
+from data.labels import sentiments
 from data.text import clean_review
 from pipelines.scoring.source import REASON, ROW, VERDICT_COLUMNS, without_own
 from serving.model import Model
@@ -68,13 +69,13 @@ def judged(batch: Encoded, model: Model) -> pa.Table:
 
     ``score`` is the probability of the winning class; ``positive`` and ``negative`` are those of the classes.
     """
-    verdicts = [model.verdict(float(each)) for each in model.positive(batch.ids)] if batch.kept else []
-    values: tuple[list[str] | list[float], ...] = (
-        [each.sentiment for each in verdicts],
-        [each.score for each in verdicts],
-        [each.negative for each in verdicts],
-        [each.positive for each in verdicts],
-        [model.tag] * len(verdicts),
+    positive = model.positive(batch.ids) if batch.kept else np.empty(0)
+    values = (
+        sentiments(positive, model.bundle.manifest.neutral_band),
+        np.maximum(positive, 1.0 - positive),
+        1.0 - positive,
+        positive,
+        np.full(len(positive), model.tag),
     )
     places = np.full(batch.chunk.num_rows, -1)
     places[batch.kept] = np.arange(len(batch.kept))
@@ -85,10 +86,14 @@ def judged(batch: Encoded, model: Model) -> pa.Table:
     return table
 
 
-def judged_ahead(
-    chunks: Iterable[pa.Table], prepare: Callable[[pa.Table], Encoded], model: Model
-) -> Iterator[pa.Table]:
-    """``judged`` of each chunk, in order, while a thread reads and prepares the next one."""
+def all_judged(chunks: Iterable[pa.Table], prepare: Callable[[pa.Table], Encoded], model: Model) -> Iterator[pa.Table]:
+    """``judged`` of each chunk, in order.
+
+    While a device other than the CPU is at work, the CPU reads and prepares the next chunk.
+    """
+    if model.engine.name.endswith("-cpu"):
+        yield from (judged(prepare(chunk), model) for chunk in chunks)
+        return
     following = iter(chunks)
 
     def prepared() -> Encoded | None:

@@ -1,9 +1,12 @@
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.errors import SettingError
-from data.labels import NeutralBand, Verdict
+from data.labels import NeutralBand, Verdict, sentiments
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,10 @@ def test_verdicts(positive: float, sentiment: str, score: float) -> None:
 def test_bands_that_do_not_hold_the_middle(low: float, high: float) -> None:
     with pytest.raises(SettingError, match="neutral_band"):
         NeutralBand(low, high)
+
+
+@given(st.lists(st.floats(0.0, 1.0), max_size=20))
+def test_many_are_judged_like_one(positive: list[float]) -> None:
+    band = NeutralBand(0.25, 0.75)
+    found = sentiments(np.array([*positive, 0.25, 0.75, 0.5, 0.0, 1.0]), band).tolist()
+    assert found == [Verdict.of(each, band).sentiment for each in [*positive, 0.25, 0.75, 0.5, 0.0, 1.0]]

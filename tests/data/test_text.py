@@ -1,3 +1,4 @@
+import re
 import time
 import unicodedata
 
@@ -96,3 +97,15 @@ def test_cleaning_is_linear_in_hostile_input(unit: str) -> None:
 
     small, large = min(seconds(50_000) for _ in range(3)), min(seconds(400_000) for _ in range(3))
     assert large < 40 * small + 0.05, "eight times the text may not cost sixty-four times the work"
+
+
+@given(
+    st.text(
+        alphabet="".join(map(chr, range(0x20, 0x80))) + "가힣각ㄱㅎㅋㅠㅣㅤ\u1100\u1161\u11a8\u200b\u00a0éＡ", max_size=30
+    )
+)
+def test_the_short_way_cleans_like_the_long_one(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        found = clean(text)
+        patch.setattr("data.text._PLAIN", re.compile("(?!)"))
+        assert found == clean(text)

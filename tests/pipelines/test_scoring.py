@@ -13,7 +13,7 @@ from data.bundle import Bundle
 from data.text import clean
 from pipelines.errors import TableError
 from pipelines.scoring import parts as parts_module
-from pipelines.scoring.judge import encoded, judged, judged_ahead, separated
+from pipelines.scoring.judge import all_judged, encoded, judged, separated
 from pipelines.scoring.parts import Parts, read_job
 from pipelines.scoring.source import REASON, ROW, Request, Source, from_row, open_source
 from serving.model import Model
@@ -35,7 +35,7 @@ def table(tmp_path: Path, texts: list[str | None]) -> Source:
 
 def judge(source: Source, model: Model, *, truncate: bool = False) -> pa.Table:
     prepare = partial(encoded, text=source.text, encoder=model.bundle.encoder, truncate=truncate)
-    return pa.concat_tables(judged_ahead(source.chunks(), prepare, model))
+    return pa.concat_tables(all_judged(source.chunks(), prepare, model))
 
 
 def test_answers_are_those_of_the_model_one_by_one(tmp_path: Path, model: Model) -> None:
@@ -79,13 +79,23 @@ def test_a_chunk_of_nothing_but_bad_rows(tmp_path: Path, model: Model) -> None:
     assert (verdicts.num_rows, rejected.num_rows) == (0, 2)
 
 
+def test_a_device_is_fed_ahead_with_the_same_result(tmp_path: Path, model: Model) -> None:
+    plain = judge(table(tmp_path, [*REVIEWS]), model)
+    model.engine.name = "onnxruntime-cuda"
+    try:
+        ahead = judge(table(tmp_path, [*REVIEWS]), model)
+    finally:
+        model.engine.name = "onnxruntime-cpu"
+    assert ahead.equals(plain)
+
+
 def test_an_error_of_the_reader_reaches_the_caller(model: Model) -> None:
     def chunks() -> Iterator[pa.Table]:
         raise TableError("broken")
         yield
 
     with pytest.raises(TableError, match="broken"):
-        list(judged_ahead(chunks(), lambda chunk: encoded(chunk, "text", model.bundle.encoder, truncate=True), model))
+        list(all_judged(chunks(), lambda chunk: encoded(chunk, "text", model.bundle.encoder, truncate=True), model))
 
 
 JOB = {"input": "a", "precision": "fp32"}
