@@ -11,8 +11,8 @@ from serving.errors import EngineFailed
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _SLOW_FUSIONS = {"cpu": ["SkipLayerNormFusion", "BiasGeluFusion"], "cuda": []}
-"""On a CPU they cost an 8 bit graph more than they save, and save a full one nothing: a bias that is not fused with what
-follows it is fused with the product before it."""
+"""On a CPU they cost an 8 bit graph more than they save, and save a full one nothing: a bias that is not fused with
+what follows it is fused with the product before it."""
 
 
 def why_not(device: str) -> str | None:
