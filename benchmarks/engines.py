@@ -178,8 +178,8 @@ def single(bundle: Bundle, rows: Rows, rounds: int) -> tuple[float, float]:
     ours, theirs = [], []
     for _ in range(rounds):
         for row, given in zip(rows, arrays, strict=True):
-            ours.append(_seconds(lambda row=row: model.positive([row])))  # type: ignore[misc]
-            theirs.append(_seconds(lambda given=given: session.run(None, given)))  # type: ignore[misc]
+            ours.append(_seconds(partial(model.positive, [row])))
+            theirs.append(_seconds(partial(session.run, None, given)))
     return statistics.median(ours), statistics.median(theirs)
 
 

@@ -79,11 +79,10 @@ class Parts:
         table = pa.concat_tables(self._waiting)
         verdicts, rejected = separated(table)
         following = table[ROW][-1].as_py() + 1
-        name = f"part-{self._count:06}"
         if rejected.num_rows:
             with writing(self._folder / f"rejected-{self._count:06}.parquet") as temporary:
                 pq.write_table(rejected, temporary, compression=COMPRESSION)
-        with writing(self._folder / f"{name}.parquet") as temporary:
+        with writing(self._folder / f"part-{self._count:06}.parquet") as temporary:
             metadata = {_NEXT_ROW: str(following)}
             pq.write_table(verdicts.replace_schema_metadata(metadata), temporary, compression=COMPRESSION)
         self._waiting.clear()
@@ -135,7 +134,7 @@ def _concatenated(parts: list[Path], schema: pa.Schema, sink: Path | BinaryIO) -
     rows = 0
     with pq.ParquetWriter(sink, schema, compression=COMPRESSION) as writer:
         for path in parts:
-            table = pq.read_table(path, schema=None).replace_schema_metadata(None)
+            table = pq.read_table(path).replace_schema_metadata(None)
             writer.write_table(table.cast(schema))
             rows += table.num_rows
     return rows
