@@ -73,10 +73,10 @@ class Encoder:
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[IdArray, IdArray]:
     """``rows`` as input ids and attention mask, both (B, T), T being the longest row."""
-    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    if (lengths == lengths[0]).all():
+    if len(set(map(len, rows))) == 1:
         ids = np.array(rows, dtype=np.int64)
-        return ids, np.ones_like(ids)
+        return ids, np.ones(ids.shape, dtype=np.int64)
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     mask = (np.arange(lengths.max())[None, :] < lengths[:, None]).astype(np.int64)  # (B, T)
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
     ids[mask.astype(bool)] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])

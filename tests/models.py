@@ -6,20 +6,13 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from data.bundle import FULL, GRAPH_FILE, Bundle, Golden, Manifest
-from data.encode import TOKENIZER_FILE, Encoder, pad
-from data.files import sha256
+from benchmarks import bundles
+from data.bundle import Bundle
+from data.encode import Encoder, pad
 from data.labels import NeutralBand
-from data.probability import Calibration
-from serving.engine.onnx import OnnxEngine
-from serving.engine.schedule import DEFAULT_CUT, Schedule
 from training import model as models
-from training import quantize
 from training.config import Architecture, Backbone
-from training.export import export_onnx
-from training.predict import logits
 
-INT8_FILE = "model.int8.onnx"
 BACKBONE = Backbone(
     "tiny-electra",
     architecture=Architecture(layers=1, hidden=32, heads=2, embedding=16, feed_forward=64, vocabulary=600),
@@ -49,33 +42,16 @@ def lively(seed: int) -> tuple[PreTrainedModel, str]:
 def write_bundle(folder: Path, *, seed: int = 0, max_length_tokens: int = 512) -> Bundle:
     """A bundle around a lively model, in full precision and in 8 bits."""
     model, tokenizer_json = lively(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
-    export_onnx(model, folder / GRAPH_FILE)
     encoder = Encoder(tokenizer_json, max_length_tokens)
     rows = encoder.encode(GOLDEN_TEXTS)
-    quantize.static(folder / GRAPH_FILE, folder / INT8_FILE, [pad(rows, encoder.pad_id)])
-    int8 = Schedule(OnnxEngine(folder / INT8_FILE, encoder.pad_id, "int8"), DEFAULT_CUT)
-    positive = zip(
-        Calibration().positive(logits(model, rows, encoder.pad_id)).tolist(),
-        Calibration().positive(int8.logits(rows)).tolist(),
-        strict=True,
-    )
-    Manifest(
-        model_name=BACKBONE.name,
-        model_type="ELECTRA",
+    return bundles.write_bundle(
+        folder,
+        model,
+        tokenizer_json,
+        GOLDEN_TEXTS,
+        [pad(rows, encoder.pad_id)],
+        name=BACKBONE.name,
         max_length_tokens=max_length_tokens,
-        calibration=Calibration(),
+        lengths=map(len, rows),
         neutral_band=NeutralBand(0.45, 0.55),
-        fingerprint=encoder.fingerprint,
-        graphs={FULL: GRAPH_FILE, "int8": INT8_FILE},
-        token_lengths=tuple(sorted(len(row) for row in rows)),
-        files={name: sha256(folder / name) for name in (GRAPH_FILE, INT8_FILE, TOKENIZER_FILE)},
-        golden=tuple(
-            Golden(text, tuple(row), dict(zip((FULL, "int8"), p, strict=True)))
-            for text, row, p in zip(GOLDEN_TEXTS, rows, positive, strict=True)
-        ),
-        metrics={"test_accuracy": 0.5},
-        lineage={"profile": "tiny"},
-    ).write(folder)
-    return Bundle.open(folder)
+    )

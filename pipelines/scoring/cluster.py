@@ -59,7 +59,8 @@ class Judge:
 def judged_on_ray(request: Request, first_row: int, recipe: Recipe, workers: Workers) -> Iterator[pa.Table]:
     """Judged chunks of the table from ``first_row`` on, in order.
 
-    Ray is joined where RAY_ADDRESS says, or started here. Raises TableError where Ray is not installed.
+    Ray is joined where RAY_ADDRESS says, or started here. Raises TableError where Ray is not installed, and for
+    what cannot be read at all.
     """
     try:
         import ray
@@ -83,6 +84,10 @@ def judged_on_ray(request: Request, first_row: int, recipe: Recipe, workers: Wor
         )
         for row in judging.iter_rows():
             yield _unpacked(row)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TableError):  # it says all; where on the cluster it came up does not matter
+            raise TableError(str(error.cause)) from error
+        raise
     finally:
         ray.shutdown()
 

@@ -1,5 +1,6 @@
 """``python -m pipelines.score`` as a process: killed and resumed, in a pipe, within bounded memory, and on Ray."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -155,3 +156,15 @@ def test_two_ray_workers_write_the_same_file(tmp_path: Path, bundle: Bundle) -> 
     assert results["ray"][0].num_rows == 29_970
     for ours, theirs in zip(results["local"], results["ray"], strict=True):
         assert ours.equals(theirs)
+
+
+def test_a_table_that_breaks_off_is_one_message_on_ray_too(tmp_path: Path, bundle: Bundle) -> None:
+    # parsed in blocks of 8 MiB, so that the beginning is whole
+    rows = "".join(f"{row},{os.urandom(64).hex()}\n" for row in range(100_000))
+    whole = gzip.compress(f"id,text\n{rows}".encode(), 1)
+    given = tmp_path / "in.csv.gz"
+    given.write_bytes(whole[:-1000])
+    done = score(given, tmp_path / "out.parquet", "--engine", "ray", "--truncate", bundle=bundle)
+    assert done.returncode == 1
+    assert b"in.csv.gz cannot be read on" in done.stderr
+    assert b"Traceback" not in done.stderr
