@@ -1,26 +1,27 @@
-"""The routes of the REST contract, as a FastAPI application that BentoML mounts."""
+"""The routes of the REST contract."""
 
 import asyncio
 import functools
+import gzip
 import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
 from data.errors import TextError
-from serving import problems, schema
-from serving.boundary import RequestBoundary
+from serving import body, problems, schema
+from serving.cache import ASK_AND_KEEP, Reuse
 from serving.engine.choose import Choice
 from serving.errors import DeadlineExceeded, ModelUnavailable, RequestInvalid
 from serving.problems import InputProblem
 from serving.sentiment import Answer, Sentiment
-from serving.settings import Settings
+from serving.watch import Watch
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -28,6 +29,8 @@ VERSION = "1.0.0"
 PREFIX = "/api/v1/sentiment"
 _DIGITS = 4
 """Decimals of a probability: finer ones would tell apart batches, not reviews."""
+_GZIP_BYTES = 1_024
+"""Shorter answers are not packed, even where the caller would take them so."""
 
 
 class Utf8JsonResponse(JSONResponse):
@@ -35,40 +38,38 @@ class Utf8JsonResponse(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         """Compact UTF-8 JSON."""
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return json_bytes(content)
+
+    def packed_for(self, request: Request) -> Self:
+        """The same, as gzip where the caller takes it and it is long enough to be worth it."""
+        if len(self.body) >= _GZIP_BYTES:
+            self.headers["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                self.body = gzip.compress(self.body, compresslevel=1)
+                self.headers["Content-Encoding"] = "gzip"
+                self.headers["Content-Length"] = str(len(self.body))
+        return self
 
 
-Route = Callable[[Request], Awaitable[Utf8JsonResponse]]
+Route = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application. ``app.state.sentiment`` is None until the service has loaded its model."""
-    app = FastAPI(
-        title="Korean review sentiment",
-        version=VERSION,
-        description="Judges Korean movie reviews: 긍정, 부정 or 중립.",
-        openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-    )
-    app.state.sentiment = None
-    app.state.settings = settings
-    app.add_middleware(RequestBoundary)
-    app.include_router(router)
-    problems.install(app)
-    return app
+def json_bytes(content: Any) -> bytes:
+    """Compact UTF-8 JSON, Korean as it is."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _body_of(model: type[BaseModel]) -> dict[str, Any]:
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """The request body for OpenAPI; the routes read it themselves, to tell 400, 413, 415 and 422 apart."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    content = {"schema": model.model_json_schema(), "examples": schema.examples_of(model)}
+    return {"requestBody": {"required": True, "content": {body.JSON: content}}}
 
 
-def _within_deadline(route: Route) -> Route:
+def within_deadline(route: Route) -> Route:
     """``route``, given up at the deadline, which counts from before the body is read."""
 
     @functools.wraps(route)
-    async def bounded(request: Request) -> Utf8JsonResponse:
+    async def bounded(request: Request) -> Response:
         limit_s: float = request.app.state.settings.timeout_s
         try:
             async with asyncio.timeout(limit_s):
@@ -80,70 +81,61 @@ def _within_deadline(route: Route) -> Route:
 
 
 router = APIRouter(prefix=PREFIX, tags=["sentiment"])
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "model": schema.Problem, "content": {problems.MEDIA_TYPE: {}}}
-    for status, text in {
-        400: "The body is not JSON",
-        413: "The body is over the byte limit",
-        415: "The media type is not application/json",
-        422: "The request breaks the contract; `field` says where",
-        503: "Overloaded, or no model is loaded; see `Retry-After`",
-        504: "The deadline passed",
-    }.items()
-}
 
 
 @router.post(
     "/analyze",
     response_model=schema.AnalyzeResponse,
-    responses=_ERRORS,
-    openapi_extra=_body_of(schema.AnalyzeRequest),
+    responses=problems.documented(400, 413, 415, 422, 503, 504),
+    openapi_extra=body_of(schema.AnalyzeRequest),
 )
-@_within_deadline
+@within_deadline
 async def analyze(request: Request) -> Utf8JsonResponse:
     """Judge one review."""
     started = time.perf_counter()
-    body = await _parsed(request, schema.AnalyzeRequest)
-    service = _sentiment(request)
+    asked = await parsed(request, schema.AnalyzeRequest)
+    service = sentiment_of(request)
     try:
-        (answer,) = await service.analyze([body.text], truncate=body.truncate)
+        with Watch(request):
+            (answer,) = await service.analyze([asked.text], truncate=asked.truncate, reuse=reuse_of(request))
     except TextError as error:
         raise InputProblem.of(error, "text") from error
-    result = _result(body.text, answer, probabilities=body.return_probabilities)
-    data = result | {"model_tag": service.model.tag, "processing_time_ms": _elapsed_ms(started)}
-    return Utf8JsonResponse({"status": "success", "data": data})
+    result = {"text": asked.text} | result_of(answer, probabilities=asked.return_probabilities)
+    data = result | {"model_tag": service.model.tag, "processing_time_ms": elapsed_ms(started)}
+    return Utf8JsonResponse({"status": "success", "data": data}).packed_for(request)
 
 
 @router.post(
     "/batch",
     response_model=schema.BatchResponse,
-    responses=_ERRORS,
-    openapi_extra=_body_of(schema.BatchRequest),
+    responses=problems.documented(400, 413, 415, 422, 503, 504),
+    openapi_extra=body_of(schema.BatchRequest),
 )
-@_within_deadline
+@within_deadline
 async def batch(request: Request) -> Utf8JsonResponse:
     """Judge several reviews; the results are in the order of the request."""
     started = time.perf_counter()
-    body = await _parsed(request, schema.BatchRequest)
+    asked = await parsed(request, schema.BatchRequest)
     limit = request.app.state.settings.max_texts
-    if len(body.texts) > limit:
-        raise RequestInvalid(f"texts holds {len(body.texts)} reviews; at most {limit} are allowed", "texts")
-    service = _sentiment(request)
+    if len(asked.texts) > limit:
+        raise RequestInvalid(f"texts holds {len(asked.texts)} reviews; at most {limit} are allowed", "texts")
+    service = sentiment_of(request)
     try:
-        answers = await service.analyze(body.texts, truncate=body.truncate)
+        with Watch(request):
+            answers = await service.analyze(asked.texts, truncate=asked.truncate, reuse=reuse_of(request))
     except TextError as error:
         raise InputProblem.of(error, f"texts[{error.index}]") from error
     results = [
-        _result(text, answer, probabilities=body.return_probabilities)
-        for text, answer in zip(body.texts, answers, strict=True)
+        {"text": text} | result_of(answer, probabilities=asked.return_probabilities)
+        for text, answer in zip(asked.texts, answers, strict=True)
     ]
     data = {
         "results": results,
         "total_count": len(results),
         "model_tag": service.model.tag,
-        "processing_time_ms": _elapsed_ms(started),
+        "processing_time_ms": elapsed_ms(started),
     }
-    return Utf8JsonResponse({"status": "success", "data": data})
+    return Utf8JsonResponse({"status": "success", "data": data}).packed_for(request)
 
 
 @router.get("/health", response_model=schema.Health, responses={503: {"model": schema.Health}})
@@ -160,10 +152,10 @@ async def health(request: Request) -> Utf8JsonResponse:
     return Utf8JsonResponse(content, 200 if service is not None else 503)
 
 
-@router.get("/model-info", response_model=schema.ModelInfo, responses={503: _ERRORS[503]})
+@router.get("/model-info", response_model=schema.ModelInfo, responses=problems.documented(503))
 async def model_info(request: Request) -> Utf8JsonResponse:
     """What model is live."""
-    return Utf8JsonResponse(_model_info(_sentiment(request)))
+    return Utf8JsonResponse(_model_info(sentiment_of(request)))
 
 
 def _status(service: Sentiment | None, redis_connected: bool) -> str:
@@ -213,18 +205,25 @@ def _engine_choice(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _sentiment(request: Request) -> Sentiment:
+def sentiment_of(request: Request) -> Sentiment:
+    """What answers. Raises ModelUnavailable until there is something that does."""
     service: Sentiment | None = request.app.state.sentiment
     if service is None:
         raise ModelUnavailable("no model is loaded yet")
     return service
 
 
-def _result(text: str, answer: Answer, *, probabilities: bool) -> dict[str, Any]:
+def reuse_of(request: Request) -> Reuse:
+    """What the caller's ``Cache-Control`` allows."""
+    said = request.headers.get("cache-control")
+    return ASK_AND_KEEP if said is None else Reuse.of(said)
+
+
+def result_of(answer: Answer, *, probabilities: bool) -> dict[str, Any]:
+    """``schema.Result`` without its text."""
     positive = round(answer.verdict.positive, _DIGITS)
     negative = round(1.0 - positive, _DIGITS)
-    result = {
-        "text": text,
+    result: dict[str, Any] = {
         "sentiment": answer.verdict.sentiment,
         "score": max(positive, negative),
         "cached": answer.cached,
@@ -234,19 +233,19 @@ def _result(text: str, answer: Answer, *, probabilities: bool) -> dict[str, Any]
     return result
 
 
-def _elapsed_ms(started: float) -> float:
+def elapsed_ms(started: float) -> float:
+    """Milliseconds since ``started``, which ``time.perf_counter`` said."""
     return round((time.perf_counter() - started) * 1_000, 2)
 
 
-async def _parsed(request: Request, model: type[Body]) -> Body:
+async def parsed(request: Request, model: type[Body]) -> Body:
     """The request's body as ``model``. Raises InputProblem or RequestInvalid without quoting it."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise InputProblem(problems.MEDIA, f"Content-Type is {media_type[:60]!r}; it must be application/json")
-    try:
-        text = (await _read(request)).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RequestInvalid(f"the body is not UTF-8 at byte {error.start}") from error
+    body.check_media_type(request, body.JSON)
+    return valid(await body.read(request, request.app.state.settings.max_body_bytes), model)
+
+
+def valid(text: str, model: type[Body]) -> Body:
+    """JSON ``text`` as ``model``. Raises InputProblem or RequestInvalid without quoting it."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -260,15 +259,3 @@ async def _parsed(request: Request, model: type[Body]) -> Body:
             raise RequestInvalid(f"unknown field; allowed are {', '.join(model.model_fields)}") from error
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         raise RequestInvalid(f"{field or 'body'}: {first['msg']}", field or None) from error
-
-
-async def _read(request: Request) -> bytes:
-    """The body, given up as soon as it is over the limit."""
-    limit: int = request.app.state.settings.max_body_bytes
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise InputProblem(problems.TOO_LARGE, f"the body is over {limit:,} bytes")
-        parts.append(part)
-    return b"".join(parts)

@@ -1,70 +1,87 @@
-"""The boundary of a request: an id on the way in, and no exception on the way out."""
+"""The boundary of the service: a request's id on the way in; on the way out its status, its time and no exception."""
 
 import logging
 import re
+import time
 import uuid
+from collections.abc import Collection
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.problems import INTERNAL, problem
+from serving.problems import INTERNAL, LOGGED, problem
+from serving.telemetry.logs import FIELDS, REQUEST_ID, place
+from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+access = logging.getLogger("serving.access")
 
 HEADER = "X-Request-ID"
+OTHER = "other"
+"""The route of a request that has none of ours."""
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_NAME = HEADER.lower().encode()
 
 
 class RequestBoundary:
     """Gives each request an id, the caller's where it is sensible, and answers what nobody expected.
 
-    The id is in the scope as ``request_id`` and in the response's header. An unexpected exception ends here: the server
-    would log its message, which may quote a review.
+    The id is in the scope as ``request_id``, in logs and in the response's header. An unexpected exception ends here:
+    the server would log its message, which may quote a review.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        routes: Collection[str],
+        quiet: Collection[str] = (),
+        *,
+        logged: bool = True,
+    ) -> None:
+        """``routes`` are the paths that metrics may name; those of ``quiet`` are probes, neither counted nor logged."""
         self.app = app
+        self._metrics = metrics
+        self._routes, self._quiet = frozenset(routes), frozenset(quiet)
+        self._logged = logged
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pure ASGI: no task and no copy of the body."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        name = HEADER.lower().encode()
-        sent = next((value for key, value in scope["headers"] if key == name), b"")
+        started = time.perf_counter()
+        sent = next((value for key, value in scope["headers"] if key == _NAME), b"")
         request_id = sent.decode() if _ACCEPTED.fullmatch(sent) else uuid.uuid4().hex
         scope["request_id"] = request_id
-        started = False
+        token = REQUEST_ID.set(request_id)
+        status = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
         except Exception as error:  # whatever it is, it ends here
-            log.error("request %s failed: %s at %s", request_id, type(error).__name__, _place(error))  # noqa: TRY400 - no trace
-            if not started:
-                response = problem(Request(scope), INTERNAL, "the error was logged under this request id")
+            log.error("request %s failed: %s at %s", request_id, type(error).__name__, place(error))  # noqa: TRY400 - no trace
+            if not status:
+                response = problem(Request(scope), INTERNAL, LOGGED)
                 await response(scope, receive, send_with_id)
+        finally:
+            self._finished(scope, status, time.perf_counter() - started)
+            REQUEST_ID.reset(token)
 
-
-def without_message(record: logging.LogRecord) -> bool:
-    """A logging filter that keeps of an exception its type and place; its message may quote a review."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None:
-        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__} at {_place(error)}", ()
-        record.exc_info = record.exc_text = None
-    return True
-
-
-def _place(error: BaseException) -> str:
-    """Module and line that raised, without the message."""
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    return f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame else "unknown"
+    def _finished(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"]
+        if path in self._quiet:
+            return
+        route = path if path in self._routes else OTHER
+        self._metrics.request(route, status, seconds)
+        if self._logged and access.isEnabledFor(logging.INFO):
+            fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1e3, 2)}
+            access.info("answered", extra={FIELDS: fields})

@@ -9,14 +9,16 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 from cachetools import LRUCache
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from data.bundle import Manifest
+from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +27,38 @@ TTL_JITTER = 0.1
 POOL_CONNECTIONS = 16
 
 
-def cache_key(manifest: Manifest, precision: str, text: str, *, truncate: bool) -> str:
-    """Key of one cleaned text; unlike under any other model, precision, preprocessing or treatment of long texts."""
-    parts = (manifest.digest, precision, manifest.fingerprint, "truncate" if truncate else "whole", text)
-    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+class CacheKeys:
+    """Makes keys; unlike those of any other model, precision, preprocessing or treatment of long texts."""
+
+    def __init__(self, manifest: Manifest, precision: str, truncate: bool) -> None:
+        parts = (manifest.digest, precision, manifest.fingerprint, "truncate" if truncate else "whole", "")
+        self._before = hashlib.sha256("\x00".join(parts).encode())
+
+    def of(self, texts: Iterable[str]) -> list[str]:
+        """The key of each cleaned text."""
+        keys = []
+        for text in texts:
+            digest = self._before.copy()
+            digest.update(text.encode())
+            keys.append(digest.hexdigest())
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """What a caller allows: to be answered from a cache, and to have the answer kept in one (RFC 9111, 5.2.1)."""
+
+    ask: bool = True
+    keep: bool = True
+
+    @classmethod
+    def of(cls, cache_control: str) -> Self:
+        """What a ``Cache-Control`` header of a request says."""
+        directives = {part.partition("=")[0].strip().lower() for part in cache_control.split(",")}
+        return cls(ask=not directives & {"no-cache", "no-store"}, keep="no-store" not in directives)
+
+
+ASK_AND_KEEP = Reuse()
 
 
 class SharedCache(Protocol):
@@ -50,7 +80,7 @@ class SharedCache(Protocol):
 class RedisCache:
     """A Redis server, asked with a short time limit and not at all for a while after it failed."""
 
-    def __init__(self, url: str, *, ttl_s: int, timeout_ms: int, retry_after_s: float) -> None:
+    def __init__(self, url: str, metrics: Metrics, *, ttl_s: int, timeout_ms: int, retry_after_s: float) -> None:
         timeout_s = timeout_ms / 1_000
         pool = BlockingConnectionPool.from_url(
             url,
@@ -60,6 +90,7 @@ class RedisCache:
             socket_connect_timeout=timeout_s,
         )
         self._redis: Redis = Redis.from_pool(pool)  # closes the pool with itself
+        self._metrics = metrics
         self._ttl_s = ttl_s
         self._retry_after_s = retry_after_s
         self._open_until = 0.0
@@ -68,12 +99,18 @@ class RedisCache:
     async def get(self, keys: Sequence[str]) -> list[float | None]:
         """See ``SharedCache.get``."""
         if not keys or self._is_open():
+            self._metrics.looked_up("shared", "bypass", len(keys))
             return [None] * len(keys)
         try:
-            return [_parsed(value) for value in await self._redis.mget(keys)]
+            found = [_parsed(value) for value in await self._redis.mget(keys)]
         except (RedisError, OSError) as error:
             self._failed(error)
+            self._metrics.looked_up("shared", "error", len(keys))
             return [None] * len(keys)
+        hits = len(keys) - found.count(None)
+        self._metrics.looked_up("shared", "hit", hits)
+        self._metrics.looked_up("shared", "miss", len(keys) - hits)
+        return found
 
     async def set(self, entries: Mapping[str, float]) -> None:
         """See ``SharedCache.set``."""
@@ -113,9 +150,10 @@ class RedisCache:
 class TieredCache:
     """The least recently used entries of this process, and behind them a shared cache that fills them."""
 
-    def __init__(self, entries: int, shared: SharedCache | None = None) -> None:
+    def __init__(self, entries: int, metrics: Metrics, shared: SharedCache | None = None) -> None:
         """``entries`` of 0 turns the in-process level off."""
         self._local: LRUCache[str, float] = LRUCache(maxsize=entries)
+        self._metrics = metrics
         self._shared = shared
 
     @property
@@ -127,10 +165,15 @@ class TieredCache:
         """Look one key up in this process."""
         return self._local.get(key)
 
-    async def get(self, keys: Sequence[str]) -> list[float | None]:
-        """What is known of each key, in order; None for a miss."""
+    async def get(self, keys: Sequence[str], reuse: Reuse = ASK_AND_KEEP) -> list[float | None]:
+        """What is known of each key, in order; None for a miss. Nothing is, where the caller does not allow it."""
+        if not reuse.ask:
+            self._metrics.looked_up("local", "bypass", len(keys))
+            return [None] * len(keys)
         found = [self._local.get(key) for key in keys]
         missing = [key for key, value in zip(keys, found, strict=True) if value is None]
+        self._metrics.looked_up("local", "hit", len(keys) - len(missing))
+        self._metrics.looked_up("local", "miss", len(missing))
         if self._shared is None or not missing:
             return found
         shared = dict(zip(missing, await self._shared.get(missing), strict=True))

@@ -6,7 +6,8 @@ ServingError
 ├── EngineFailed         a runtime or its device cannot do what it is given
 ├── RequestInvalid       a request that breaks the contract
 ├── Overloaded           the queue is full, or the request waited too long in it
-└── DeadlineExceeded     the answer would come too late
+├── DeadlineExceeded     the answer would come too late
+└── CallerLeft           nobody waits for the answer any more
 """
 
 
@@ -40,3 +41,7 @@ class Overloaded(ServingError):
 
 class DeadlineExceeded(ServingError):
     """The answer would come too late."""
+
+
+class CallerLeft(ServingError):
+    """Nobody waits for the answer any more."""

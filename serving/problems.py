@@ -6,40 +6,56 @@ A problem never holds a review's text, a stack trace or a path of the server.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from data.errors import EmptyText, InvalidText, TextTooLong
-from serving.errors import DeadlineExceeded, ModelUnavailable, Overloaded, RequestInvalid, ServingError
+from serving import schema
+from serving.errors import CallerLeft, DeadlineExceeded, ModelUnavailable, Overloaded, RequestInvalid, ServingError
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:nsmc-sentiment:problem:"
 RETRY_AFTER_S = 1
+LOGGED = "the error was logged under this request id"
+_RETRY_AFTER = {"description": "Seconds.", "schema": {"type": "integer"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A stable kind of problem: its slug is the end of ``type``."""
+    """A stable kind of problem: its slug is the end of ``type``; ``example`` is a detail, about ``field``."""
 
     slug: str
     title: str
     status: int
+    example: str = ""
+    field: str | None = None
 
 
-NOT_JSON = Kind("not-json", "The body is not JSON", 400)
-INVALID = Kind("invalid-request", "The request breaks the contract", 422)
-TOO_LARGE = Kind("body-too-large", "The body is too large", 413)
-MEDIA = Kind("unsupported-media-type", "The media type is not supported", 415)
-EMPTY = Kind("empty-text", "There is nothing to judge", 422)
-NOT_UNICODE = Kind("invalid-text", "The text is not valid Unicode", 422)
-TOO_LONG = Kind("text-too-long", "The text is too long", 422)
-OVERLOADED = Kind("overloaded", "The service has more work than it can do", 503)
-NO_MODEL = Kind("no-model", "No model is loaded", 503)
-DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504)
+NOT_JSON = Kind("not-json", "The body is not JSON", 400, "the body cannot be parsed as JSON at character 17")
+NOT_GZIP = Kind("not-gzip", "The body cannot be unpacked", 400, "the gzip body breaks off")
+INVALID = Kind("invalid-request", "The request breaks the contract", 422, "text: Field required", "text")
+TOO_LARGE = Kind("body-too-large", "The body is too large", 413, "the body is over 1,048,576 bytes")
+MEDIA = Kind(
+    "unsupported-media-type",
+    "The media type is not supported",
+    415,
+    "Content-Type is 'text/plain'; it must be application/json",
+)
+EMPTY = Kind("empty-text", "There is nothing to judge", 422, "nothing is left of the text after cleaning", "text")
+NOT_UNICODE = Kind("invalid-text", "The text is not valid Unicode", 422, "the text holds a lone surrogate", "text")
+TOO_LONG = Kind("text-too-long", "The text is too long", 422, "the text has 730 tokens; the limit is 512", "texts[3]")
+OVERLOADED = Kind("overloaded", "The service has more work than it can do", 503, "the queue is full")
+NO_MODEL = Kind("no-model", "No model is loaded", 503, "no model is loaded yet")
+LEFT = Kind("caller-left", "The caller hung up", 499)
+DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504, "no answer within 10.0 s")
 INTERNAL = Kind("internal-error", "Something went wrong here", 500)
+KINDS = (
+    NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, LEFT, DEADLINE,
+    INTERNAL,
+)  # fmt: skip
 
 
 class InputProblem(RequestInvalid):
@@ -63,6 +79,7 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (Overloaded, OVERLOADED),
     (ModelUnavailable, NO_MODEL),
     (DeadlineExceeded, DEADLINE),
+    (CallerLeft, LEFT),
 )
 
 
@@ -80,16 +97,46 @@ def problem(
     request: Request, kind: Kind, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
 ) -> ProblemResponse:
     """The response for one problem."""
+    content = _content(kind, detail, request.scope.get("request_id", ""), field)
+    return ProblemResponse(content, kind.status, dict(headers or {}))
+
+
+def content(request: Request, error: Exception) -> dict[str, Any]:
+    """The problem that ``error`` amounts to, as JSON."""
+    request_id = request.scope.get("request_id", "")
+    return _content(kind_of(error), str(error), request_id, getattr(error, "field", None))
+
+
+def _content(kind: Kind, detail: str, request_id: str, field: str | None) -> dict[str, Any]:
     content = {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
-        "request_id": request.scope.get("request_id", ""),
+        "request_id": request_id,
     }
-    if field is not None:
-        content["field"] = field
-    return ProblemResponse(content, kind.status, dict(headers or {}))
+    return content if field is None else content | {"field": field}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the problems that a route may answer with: each kind, with an example."""
+    return {
+        status: {
+            "description": "; ".join(kind.title for kind in KINDS if kind.status == status),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": schema.Problem.model_json_schema(),
+                    "examples": {
+                        kind.slug: {"value": _content(kind, kind.example, "0f8fad5bd9cb469fa165", kind.field)}
+                        for kind in KINDS
+                        if kind.status == status
+                    },
+                }
+            },
+            **({"headers": {"Retry-After": _RETRY_AFTER}} if status == 503 else {}),
+        }
+        for status in statuses
+    }
 
 
 def kind_of(error: Exception) -> Kind:
@@ -100,7 +147,7 @@ def kind_of(error: Exception) -> Kind:
 
 
 def install(app: FastAPI) -> None:
-    """Let ``app`` answer every expected error with a problem; the others are ``serving.boundary``'s."""
+    """Let ``app`` answer every error with a problem; ``serving.boundary`` logs those that nobody expected."""
 
     async def expected(request: Request, error: Exception) -> ProblemResponse:
         kind = kind_of(error)
@@ -113,5 +160,9 @@ def install(app: FastAPI) -> None:
         kind = Kind(f"http-{error.status_code}", error.detail, error.status_code)
         return problem(request, kind, error.detail, headers=error.headers)
 
+    async def unexpected(request: Request, _error: Exception) -> ProblemResponse:
+        return problem(request, INTERNAL, LOGGED)
+
     app.add_exception_handler(ServingError, expected)
+    app.add_exception_handler(Exception, unexpected)
     app.add_exception_handler(HTTPException, http)

@@ -1,18 +1,20 @@
 """Requests and responses of the REST contract."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Sentiment = Literal["부정", "긍정", "중립"]
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """What a caller sends: nothing unknown, nothing converted, and never quoted."""
+
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class AnalyzeRequest(_Request):
+class AnalyzeRequest(Request):
     """One review."""
 
     text: str = Field(description="The review as written.", examples=["이 영화 정말 재미있어요! 강력 추천합니다."])
@@ -20,7 +22,7 @@ class AnalyzeRequest(_Request):
     truncate: bool = Field(default=False, description="Read the beginning of a text that is too long, not refuse it.")
 
 
-class BatchRequest(_Request):
+class BatchRequest(Request):
     """Several reviews."""
 
     texts: list[str] = Field(
@@ -30,6 +32,12 @@ class BatchRequest(_Request):
     )
     return_probabilities: bool = Field(default=False, description="Add the probability of each class.")
     truncate: bool = Field(default=False, description="Read the beginning of texts that are too long.")
+
+
+def examples_of(model: type[BaseModel]) -> dict[str, Any]:
+    """For OpenAPI: a body of ``model``, from the examples of its fields."""
+    value = {name: field.examples[0] for name, field in model.model_fields.items() if field.examples}
+    return {"example": {"value": value}}
 
 
 class Result(BaseModel):

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from data.errors import TextError
 from data.labels import Verdict
 from data.text import clean_review
-from serving.cache import TieredCache, cache_key
+from serving.cache import ASK_AND_KEEP, CacheKeys, Reuse, TieredCache
 from serving.model import Model
+from serving.telemetry.metrics import Metrics
 
 INLINE_CHARACTERS = 500
 """So few take a fraction of a millisecond to encode; to hand them to a thread and back takes a tenth of one."""
@@ -31,33 +32,51 @@ class Answer:
     cached: bool
 
 
-class Sentiment:
-    """Answers for one model. Simultaneous requests for the same text share one inference."""
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """Texts on their way through the model, and how many callers wait for any of them."""
 
-    def __init__(self, model: Model, batcher: Batcher, cache: TieredCache) -> None:
+    answers: dict[str, asyncio.Future[float]] = field(default_factory=dict)
+    waiting: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class Sentiment:
+    """Answers for one model. Simultaneous requests for the same text share one inference.
+
+    An inference that nobody waits for any more is given up, if it has not begun.
+    """
+
+    def __init__(self, model: Model, batcher: Batcher, cache: TieredCache, metrics: Metrics) -> None:
         self.model = model
         self.cache = cache
         self._batcher = batcher
-        self._in_flight: dict[str, asyncio.Future[float]] = {}
+        self._metrics = metrics
+        self._flights: dict[str, _Flight] = {}
+        self._known_keys: dict[tuple[str, bool], CacheKeys] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def analyze(self, texts: Sequence[str], *, truncate: bool = False) -> list[Answer]:
+    async def analyze(
+        self, texts: Sequence[str], *, truncate: bool = False, reuse: Reuse = ASK_AND_KEEP
+    ) -> list[Answer]:
         """An answer for each raw text, in order.
 
         Raises TextError, whose ``index`` says which text, before anything is inferred; and what the batcher raises.
         """
         cleaned = _cleaned(texts)
-        manifest, precision = self.model.bundle.manifest, self.model.engine.precision
-        keys = [cache_key(manifest, precision, text, truncate=truncate) for text in cleaned]
-        found = dict(zip(keys, await self.cache.get(keys), strict=True))
-        missing = [index for index, key in enumerate(keys) if found[key] is None]
-        rows = await self._encoded(cleaned, missing, truncate)
-        inferred = await self._inferred({keys[index]: row for index, row in zip(missing, rows, strict=True)})
+        keys = self._keys(truncate).of(cleaned)
+        with self._metrics.part("cache"):
+            found = dict(zip(keys, await self.cache.get(keys, reuse), strict=True))
+        missing = {key: index for index, key in enumerate(keys) if found[key] is None}
+        if missing:
+            rows = await self._encoded(cleaned, list(missing.values()), truncate)
+            inferred = await self._inferred(dict(zip(missing, rows, strict=True)), reuse)
         answers = []
         for key in keys:
             known = found[key]
-            positive = inferred[key] if known is None else known
-            answers.append(Answer(self.model.verdict(positive), cached=known is not None))
+            verdict = self.model.verdict(inferred[key] if known is None else known)
+            self._metrics.answered(verdict.sentiment, verdict.positive)
+            answers.append(Answer(verdict, cached=known is not None))
         return answers
 
     async def close(self) -> None:
@@ -65,52 +84,86 @@ class Sentiment:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.cache.close()
 
+    def _keys(self, truncate: bool) -> CacheKeys:
+        kind = self.model.engine.precision, truncate  # the precision is another one after a device has failed
+        if kind not in self._known_keys:
+            self._known_keys[kind] = CacheKeys(self.model.bundle.manifest, *kind)
+        return self._known_keys[kind]
+
     async def _encoded(self, cleaned: Sequence[str], indices: Sequence[int], truncate: bool) -> list[list[int]]:
         texts = [cleaned[index] for index in indices]
         encode = partial(self.model.bundle.encoder.encode, texts, truncate=truncate)
-        try:
-            # the tokenizer leaves the interpreter lock alone, so that other requests go on beside many texts
-            return encode() if sum(map(len, texts)) <= INLINE_CHARACTERS else await asyncio.to_thread(encode)
-        except TextError as error:
-            error.index = indices[error.index]
-            raise
+        with self._metrics.part("tokenization"):
+            try:
+                # the tokenizer leaves the interpreter lock alone, so that other requests go on beside many texts
+                return encode() if sum(map(len, texts)) <= INLINE_CHARACTERS else await asyncio.to_thread(encode)
+            except TextError as error:
+                error.index = indices[error.index]
+                raise
 
-    async def _inferred(self, rows: dict[str, list[int]]) -> dict[str, float]:
+    async def _inferred(self, rows: dict[str, list[int]], reuse: Reuse) -> dict[str, float]:
         """P(positive) by key; a key that somebody is waiting for already is waited for, not inferred again."""
         loop = asyncio.get_running_loop()
         futures: dict[str, asyncio.Future[float]] = {}
+        flights: set[_Flight] = set()
         fresh: dict[str, list[int]] = {}
+        own = _Flight()
         for key, row in rows.items():
-            future = self._in_flight.get(key)
-            if future is None:
-                future = loop.create_future()
-                known = self.cache.peek(key)  # somebody may have finished between our look-up and now
-                if known is not None:
-                    future.set_result(known)
-                else:
-                    self._in_flight[key] = future
-                    fresh[key] = row
-            futures[key] = future
+            flight = self._flights.get(key)
+            if flight is None:
+                # somebody may have finished between our look-up and now
+                if reuse.ask and (known := self.cache.peek(key)) is not None:
+                    futures[key] = loop.create_future()
+                    futures[key].set_result(known)
+                    continue
+                flight = self._flights[key] = own
+                own.answers[key] = loop.create_future()
+                fresh[key] = row
+            futures[key] = flight.answers[key]
+            flights.add(flight)
+        self._metrics.looked_up("in_flight", "hit", len(rows) - len(fresh))
         if fresh:
             # a task of its own: a caller that leaves must not take the others' answers with it
-            task = asyncio.create_task(self._infer(fresh))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return {key: await asyncio.shield(future) for key, future in futures.items()}
+            own.task = asyncio.create_task(self._infer(own, fresh, reuse))
+            self._tasks.add(own.task)
+            own.task.add_done_callback(self._tasks.discard)
+        for flight in flights:
+            flight.waiting += 1
+        try:
+            return {key: await asyncio.shield(future) for key, future in futures.items()}
+        finally:
+            for flight in flights:
+                flight.waiting -= 1
+                if not flight.waiting:
+                    self._give_up(flight)
 
-    async def _infer(self, rows: dict[str, list[int]]) -> None:
+    def _give_up(self, flight: _Flight) -> None:
+        """Nobody waits for ``flight``: what comes now for its texts is another one. No-op where it has landed."""
+        pending = {key: future for key, future in flight.answers.items() if not future.done()}
+        for key, future in pending.items():
+            del self._flights[key]
+            future.cancel()
+        if pending and flight.task is not None:
+            flight.task.cancel()
+
+    async def _infer(self, flight: _Flight, rows: dict[str, list[int]], reuse: Reuse) -> None:
         try:
             answers = dict(zip(rows, await self._batcher.positive(list(rows.values())), strict=True))
         except Exception as error:  # handed to every caller that waits for it, whatever it is
-            for key in rows:
-                future = self._in_flight.pop(key)
-                future.set_exception(error)
-                future.exception()  # the callers may all have left; then nobody else retrieves it
+            for key, future in flight.answers.items():
+                if not future.done():
+                    del self._flights[key]
+                    future.set_exception(error)
+                    future.exception()  # the callers may all have left; then nobody else retrieves it
             return
-        self.cache.keep(answers)
+        if reuse.keep:
+            self.cache.keep(answers)
         for key, positive in answers.items():
-            self._in_flight.pop(key).set_result(positive)
-        await self.cache.share(answers)
+            if not flight.answers[key].done():
+                del self._flights[key]
+                flight.answers[key].set_result(positive)
+        if reuse.keep:
+            await self.cache.share(answers)
 
 
 def _cleaned(texts: Sequence[str]) -> list[str]:

@@ -3,30 +3,40 @@
 import asyncio
 import gc
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import bentoml
 from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from bentoml.models import BentoModel
 from pydantic import BaseModel, Field
+from starlette.middleware import Middleware
 
 from data.errors import TextError
-from serving.api import create_app
+from serving.api import VERSION
+from serving.app import create_app, paths
 from serving.batching import INFER, BatchingService, SharedBatcher
-from serving.boundary import without_message
+from serving.boundary import RequestBoundary
 from serving.cache import RedisCache, TieredCache
 from serving.errors import ServingError
+from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.telemetry import logs
+from serving.telemetry.logs import FIELDS
+from serving.telemetry.metrics import Metrics
+from serving.telemetry.tracing import Tracing
 
-log = logging.getLogger("bentoml.serve.sentiment")
-NATIVE_LOGGER = "bentoml._internal.server.http_app"
-"""Where BentoML logs what its native routes refuse, with the message of the exception."""
+log = logging.getLogger("serving")
 
 NAME = "nsmc-sentiment"
-WARM_UP_CALLS = 12
-"""The dispatcher learns what a batch costs from its first calls; these are not a caller's."""
+WARM_UP_CALLS = 3
+"""Batches that go the whole way before the worker is ready."""
+NATIVE_ROUTES = {"/predict", "/schema.json"}
+PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 
 
 class Arguments(BaseModel):
@@ -45,17 +55,32 @@ class NativeVerdict(BaseModel):
 
 arguments = bentoml.use_arguments(Arguments)
 settings = Settings.from_environment()
+start_up = StartUp()
+tracing = (
+    Tracing.to(settings.tracing_endpoint, settings.tracing_share, VERSION)
+    if settings.tracing_endpoint
+    else Tracing.off()
+)
+metrics = Metrics(tracing=tracing)
 app = create_app(settings)
 
 
-@bentoml.service(
-    name=NAME,
-    service_class=BatchingService,
-    workers=settings.workers,
-    # a backstop behind the routes' own deadline, which answers with a problem
-    traffic={"timeout": settings.timeout_s + 1.0},
-    **({"resources": {"gpu": settings.gpus}} if settings.gpus else {}),
-)
+def _middlewares() -> list[Middleware]:
+    boundary = Middleware(
+        RequestBoundary,
+        metrics=metrics,
+        routes=paths() | NATIVE_ROUTES,
+        quiet=PROBES,
+        logged=settings.access_log,
+    )
+    return [*tracing.middlewares(PROBES), boundary]
+
+
+def _resources() -> dict[str, Any]:
+    return {"resources": {"gpu": settings.gpus}} if settings.gpus else {}
+
+
+@bentoml.service(name=NAME, service_class=BatchingService, workers=settings.processes, **_resources())
 @bentoml.asgi_app(app, path="/")
 class SentimentService:
     """Judges Korean movie reviews."""
@@ -64,6 +89,10 @@ class SentimentService:
     bento_service: BatchingService
 
     def __init__(self) -> None:
+        start_up.lap("import")
+        logs.configure(settings.log_format, settings.log_level)
+        if settings.gpus:
+            keep_own_gpu(os.environ, bentoml.server_context.worker_index or 1, settings.gpus)
         metadata = self.stored.info.metadata
         version = metadata.get("mlflow_version")
         self.model = Model.load(
@@ -72,6 +101,9 @@ class SentimentService:
             wanted=settings.wanted,
             mlflow_version=None if version is None else str(version),
         )
+        self._device = ThreadPoolExecutor(1, "infer")
+        self._draining = Draining(settings.drain_s, lambda: metrics.ready(yes=False))
+        start_up.lap("model")
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -80,25 +112,33 @@ class SentimentService:
         if settings.redis_url:
             shared = RedisCache(
                 settings.redis_url,
+                metrics,
                 ttl_s=settings.cache_ttl_s,
                 timeout_ms=settings.redis_timeout_ms,
                 retry_after_s=settings.redis_retry_after_s,
             )
         batcher = SharedBatcher(
             self.bento_service.factory,
+            metrics,
             max_batch_size=settings.max_batch_size,
-            max_queue_rows=settings.max_queue_rows,
+            max_batch_tokens=settings.max_batch_tokens,
+            max_queue_tokens=settings.max_queue_tokens,
         )
         golden = [list(sample.ids) for sample in self.model.bundle.manifest.golden]
-        for call in range(WARM_UP_CALLS):
-            await batcher.positive(golden[: 1 + call % len(golden)])
-        app.state.sentiment = Sentiment(self.model, batcher, TieredCache(settings.cache_entries, shared))
-        logging.getLogger(NATIVE_LOGGER).addFilter(without_message)
+        for _ in range(WARM_UP_CALLS):
+            await batcher.positive(golden)
+        cache = TieredCache(settings.cache_entries, metrics, shared)
+        app.state.sentiment = Sentiment(self.model, batcher, cache, metrics)
+        self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         engine, cut = self.model.engine, self.model.runner.choice.schedule.cut
+        metrics.serving(self.model.tag, self.model.mlflow_version, engine.name, engine.precision)
+        metrics.ready(yes=True)
+        start_up.lap("warm_up")
+        log.info("ready after %.2f s", start_up.total_s, extra={FIELDS: start_up.parts})
         log.info("serving %s with %s in %s, %s, %s", self.model.tag, engine.name, engine.precision, engine.layout, cut)
 
     @bentoml.on_shutdown
@@ -108,6 +148,12 @@ class SentimentService:
         if service is not None:
             app.state.sentiment = None
             await service.close()
+        self._device.shutdown()
+        tracing.close()
+        log.info("stopped")
+
+    def __is_ready__(self) -> bool:
+        return not self._draining.begun
 
     @bentoml.api(
         batchable=True,
@@ -115,10 +161,10 @@ class SentimentService:
         max_latency_ms=settings.max_latency_ms,
         route=f"/{INFER}",
     )
-    def infer(self, rows: list[list[int]]) -> list[float]:
+    async def infer(self, rows: list[list[int]]) -> list[float]:
         """P(positive) of token id rows; only the dispatcher calls it."""
-        positive: list[float] = self.model.positive(rows).tolist()
-        return positive
+        loop = asyncio.get_running_loop()
+        return (await loop.run_in_executor(self._device, self.model.positive, rows)).tolist()  # type: ignore[no-any-return]
 
     @bentoml.api(route="/predict")
     async def predict(self, texts: list[str]) -> list[NativeVerdict]:
@@ -139,3 +185,6 @@ class SentimentService:
             NativeVerdict(sentiment=a.verdict.sentiment, score=a.verdict.score, positive=a.verdict.positive)
             for a in answers
         ]
+
+
+cast("BatchingService", SentimentService).equip(metrics, settings.max_batch_tokens, _middlewares())

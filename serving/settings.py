@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from serving.engine.choose import Wanted
 from serving.engine.schedule import Cut
 from serving.errors import SettingInvalid
+from serving.telemetry.logs import LogFormat
 
 
 class Settings(BaseSettings):
@@ -26,14 +27,19 @@ class Settings(BaseSettings):
 
     max_batch_size: int = Field(default=64, ge=1, le=4_096)
     """Rows that the model is given at once."""
+    max_batch_tokens: int = Field(default=8_192, ge=512, le=1 << 20)
+    """Tokens that the model is given at once."""
     max_latency_ms: int = Field(default=5_000, ge=10, le=60_000)
-    """A row that would wait longer in the queue is refused."""
-    max_queue_rows: int = Field(default=4_096, ge=64, le=1_000_000)
+    """A row that waited longer in the queue is refused."""
+    max_queue_tokens: int = Field(default=1 << 18, ge=512, le=1 << 26)
+    """Tokens that wait or are being inferred, of all callers together."""
     timeout_s: float = Field(default=10.0, ge=0.1, le=60.0)
-    """Deadline of a request."""
+    """Deadline of a request; of a stream, for each group of lines and between two pieces of its body."""
 
     max_texts: int = Field(default=1_000, ge=1, le=100_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1_024, le=1 << 28)
+    """Of a body once it is unpacked; of a stream, of a line."""
+    max_stream_bytes: int = Field(default=1 << 30, ge=1_024, le=1 << 40)
 
     engine: Literal["onnxruntime", "openvino", "pytorch"] | None = None
     """Runtime; without it, and without the next two, the fastest here is found out at start."""
@@ -44,7 +50,19 @@ class Settings(BaseSettings):
     batch_tokens: int | None = Field(default=None, ge=16, le=1 << 20)
     """Tokens of a call of the engine; without it, the fastest number is found out at start."""
     workers: int = Field(default=1, ge=1, le=256)
+    """Processes that answer; where there are GPUs, of each of them."""
     gpus: int = Field(default=0, ge=0, le=64)
+
+    drain_s: float = Field(default=1.0, ge=0.0, le=300.0)
+    """After SIGTERM, how long requests are still taken while ``/readyz`` says that no more should come."""
+    log_format: LogFormat = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    access_log: bool = True
+    """A line for each request."""
+    tracing_endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """Where OpenTelemetry traces go: the base address of an OTLP/HTTP collector. Without it there are none."""
+    tracing_share: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Of the traces that begin here, how many are recorded."""
 
     @model_validator(mode="after")
     def _queue_fits_deadline(self) -> Self:
@@ -52,12 +70,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MAX_LATENCY_MS is {self.max_latency_ms}; it must be below TIMEOUT_S ({self.timeout_s} s)"
             )
-        if self.max_queue_rows < max(self.max_batch_size, self.max_texts):
+        if self.max_queue_tokens < self.max_batch_tokens:
             raise ValueError(
-                f"MAX_QUEUE_ROWS is {self.max_queue_rows}; it must be at least MAX_BATCH_SIZE ({self.max_batch_size}) "
-                f"and MAX_TEXTS ({self.max_texts})"
+                f"MAX_QUEUE_TOKENS is {self.max_queue_tokens}; it must be at least MAX_BATCH_TOKENS "
+                f"({self.max_batch_tokens})"
+            )
+        if self.max_stream_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"MAX_STREAM_BYTES is {self.max_stream_bytes}; it must be at least MAX_BODY_BYTES "
+                f"({self.max_body_bytes})"
             )
         return self
+
+    @property
+    def processes(self) -> int:
+        """Workers in all."""
+        return self.workers * max(1, self.gpus)
 
     @property
     def wanted(self) -> Wanted:

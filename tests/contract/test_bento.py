@@ -4,8 +4,11 @@ import importlib.metadata
 import inspect
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
 import yaml
 
 from serving.api import VERSION
@@ -52,21 +55,40 @@ def test_locks_hold_all_that_is_asked_for() -> None:
 
 
 def test_the_internals_that_serving_relies_on_are_those_of_the_pinned_version() -> None:
+    """Read serving/batching.py and docs/decisions/0004 and 0017 before you raise the version."""
     from _bentoml_impl.server.app import ServiceAppFactory
     from _bentoml_sdk import Service
-    from bentoml._internal.server import http_app
+    from bentoml._internal.marshal.dispatcher import CorkDispatcher, Job
 
-    from serving.service import NATIVE_LOGGER
-
-    assert http_app.logger.name == NATIVE_LOGGER
-    assert "logger.error(" in inspect.getsource(http_app.log_exception)
     assert importlib.metadata.version("bentoml") == PINNED_BENTOML == locked("serve")["bentoml"]
-    assert list(inspect.signature(ServiceAppFactory.batch_infer).parameters) == [
-        "self",
-        "name",
-        "input_args",
-        "input_kwargs",
-    ]
-    assert isinstance(inspect.getattr_static(ServiceAppFactory, "routes"), property)
-    assert list(inspect.signature(Service.to_asgi).parameters) == ["self", "is_main"]
+
+    def parameters(function: Callable[..., Any]) -> list[str]:
+        return list(inspect.signature(function).parameters)
+
+    # the application, and the way to its dispatchers
+    assert parameters(ServiceAppFactory.batch_infer) == ["self", "name", "input_args", "input_kwargs"]
+    assert "await self.dispatchers[name](" in inspect.getsource(ServiceAppFactory.batch_infer)
+    for name in ("routes", "middlewares"):
+        assert isinstance(inspect.getattr_static(ServiceAppFactory, name), property)
+    assert parameters(Service.to_asgi) == ["self", "is_main"]
     assert "factory = ServiceAppFactory(self, is_main=is_main)" in inspect.getsource(Service.to_asgi)
+    assert '"__is_ready__"' in inspect.getsource(ServiceAppFactory.readyz)
+    # the dispatcher, of which the release policy is ours
+    assert parameters(CorkDispatcher.outbound_call) == ["self", "inputs_info", "training"]
+    assert parameters(CorkDispatcher.inbound_call) == ["self", "data"]
+    assert [field.name for field in attrs.fields(Job)] == ["enqueue_time", "data", "future", "dispatch_time"]
+    calls = inspect.getsource(CorkDispatcher.__call__)
+    assert "self._loop.create_task(self.controller())" in calls
+    assert "await self.inbound_call(data)" in calls
+    assert "return self.fallback()" in calls
+
+
+def test_of_bentomls_middlewares_none_is_new() -> None:
+    """All but ``ContextMiddleware`` are left out on purpose; one that a new version adds has to be thought about."""
+    from _bentoml_impl.server.app import ServiceAppFactory
+
+    source = inspect.getsource(inspect.getattr_static(ServiceAppFactory, "middlewares").fget)
+    assert re.findall(r"Middleware\(\s*(\w+)", source) == [
+        "RunnerTrafficMetricsMiddleware", "OpenTelemetryMiddleware", "AccessLogMiddleware", "middleware_cls",
+        "CORSMiddleware", "ContextMiddleware",
+    ]  # fmt: skip

@@ -3,11 +3,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from data.bundle import Bundle
 from serving.cache import TieredCache
 from serving.model import Model
 from serving.sentiment import Sentiment
+from serving.telemetry.metrics import Metrics
 from tests.redis_server import redis_server
 
 
@@ -40,8 +42,18 @@ def batcher(model: Model) -> DirectBatcher:
 
 
 @pytest.fixture
-def sentiment(model: Model, batcher: DirectBatcher) -> Sentiment:
-    return Sentiment(model, batcher, TieredCache(entries=100))
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Metrics:
+    return Metrics(registry)
+
+
+@pytest.fixture
+def sentiment(model: Model, batcher: DirectBatcher, metrics: Metrics) -> Sentiment:
+    return Sentiment(model, batcher, TieredCache(100, metrics), metrics)
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from serving.api import PREFIX, create_app
+from serving.api import PREFIX
+from serving.app import create_app
+from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
 from serving.errors import Overloaded
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import DirectBatcher
 
 SETTINGS = Settings(max_texts=5, max_body_bytes=8_192, timeout_s=0.5, max_latency_ms=100)
@@ -28,8 +31,9 @@ def app(sentiment: Sentiment) -> FastAPI:
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+async def client(app: FastAPI, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
+    whole = RequestBoundary(app, metrics, {f"{PREFIX}/analyze", f"{PREFIX}/batch"})
+    transport = httpx.ASGITransport(app=whole, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}") as client:
         yield client
 
@@ -58,8 +62,8 @@ async def test_probabilities_only_where_asked_for(client: httpx.AsyncClient) -> 
     assert "probabilities" not in response.json()["data"]
 
 
-async def test_batch(client: httpx.AsyncClient, app: FastAPI, model: Model) -> None:
-    app.state.sentiment = Sentiment(model, DirectBatcher(model), TieredCache(entries=0))
+async def test_batch(client: httpx.AsyncClient, app: FastAPI, model: Model, metrics: Metrics) -> None:
+    app.state.sentiment = Sentiment(model, DirectBatcher(model), TieredCache(0, metrics), metrics)
     texts = ["정말 최고의 영화였어요!", "시간 낭비였습니다.", "그냥 그래요."]
     response = await client.post("/batch", json={"texts": texts})
     data = response.json()["data"]
@@ -224,7 +228,9 @@ async def test_request_ids(client: httpx.AsyncClient, sent: str, kept: bool) -> 
 
 async def test_openapi_names_every_route_and_status(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
-    assert {path.removeprefix(PREFIX) for path in document["paths"]} == {"/analyze", "/batch", "/health", "/model-info"}
+    assert {path.removeprefix(PREFIX) for path in document["paths"]} == {
+        "/analyze", "/batch", "/stream", "/health", "/model-info",
+    }  # fmt: skip
     analyze = document["paths"][f"{PREFIX}/analyze"]["post"]
     assert set(analyze["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}
     assert "text" in analyze["requestBody"]["content"]["application/json"]["schema"]["properties"]

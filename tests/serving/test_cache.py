@@ -1,21 +1,30 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError
 
-from data.bundle import Bundle
+from data.bundle import Bundle, Manifest
 from data.probability import Calibration
-from serving.cache import RedisCache, TieredCache, cache_key
+from serving.cache import CacheKeys, RedisCache, Reuse, TieredCache
+from serving.telemetry.metrics import Metrics
 
 TEXT = "비밀스러운 리뷰"
 
 
+def key_of(manifest: Manifest, precision: str, text: str, truncate: bool) -> str:
+    (key,) = CacheKeys(manifest, precision, truncate).of([text])
+    return key
+
+
 @pytest.fixture
-async def cache(redis_url: str) -> AsyncIterator[RedisCache]:
-    cache = RedisCache(redis_url, ttl_s=3_600, timeout_ms=200, retry_after_s=60.0)
+async def cache(redis_url: str, metrics: Metrics) -> AsyncIterator[RedisCache]:
+    cache = RedisCache(redis_url, metrics, ttl_s=3_600, timeout_ms=200, retry_after_s=60.0)
     yield cache
     await cache.close()
 
@@ -27,7 +36,7 @@ async def test_redis_gives_back_what_was_kept(cache: RedisCache) -> None:
 
 
 async def test_redis_holds_json_that_expires_and_no_text(cache: RedisCache, redis_url: str, bundle: Bundle) -> None:
-    key = cache_key(bundle.manifest, "fp32", TEXT, truncate=False)
+    key = key_of(bundle.manifest, "fp32", TEXT, False)
     await cache.set({key: 0.25})
     async with Redis.from_url(redis_url) as redis:
         assert await redis.get(key) == b'{"positive": 0.25}'
@@ -44,8 +53,8 @@ async def test_garbage_under_a_key_is_a_miss(cache: RedisCache, redis_url: str, 
     assert await cache.get(["a"]) == [None]
 
 
-async def test_redis_that_is_down_is_a_miss_and_then_left_alone(free_port: int) -> None:
-    cache = RedisCache(f"redis://127.0.0.1:{free_port}", ttl_s=60, timeout_ms=100, retry_after_s=60.0)
+async def test_redis_that_is_down_is_a_miss_and_then_left_alone(free_port: int, metrics: Metrics) -> None:
+    cache = RedisCache(f"redis://127.0.0.1:{free_port}", metrics, ttl_s=60, timeout_ms=100, retry_after_s=60.0)
     assert await cache.get(["a", "b"]) == [None, None]
     started = time.perf_counter()
     for _ in range(1_000):
@@ -56,14 +65,14 @@ async def test_redis_that_is_down_is_a_miss_and_then_left_alone(free_port: int) 
     await cache.close()
 
 
-async def test_redis_that_hangs_costs_its_time_limit_once() -> None:
+async def test_redis_that_hangs_costs_its_time_limit_once(metrics: Metrics) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        cache = RedisCache(f"redis://127.0.0.1:{port}", ttl_s=60, timeout_ms=50, retry_after_s=60.0)
+        cache = RedisCache(f"redis://127.0.0.1:{port}", metrics, ttl_s=60, timeout_ms=50, retry_after_s=60.0)
         started = time.perf_counter()
         assert await cache.get(["a"]) == [None]
         assert await cache.get(["a"]) == [None]
@@ -80,8 +89,8 @@ async def test_redis_that_is_read_only_still_answers_reads(cache: RedisCache, re
     assert await cache.get(["a", "b"]) == [0.25, None]
 
 
-async def test_redis_is_asked_again_after_a_while(redis_url: str) -> None:
-    cache = RedisCache(redis_url, ttl_s=60, timeout_ms=200, retry_after_s=0.1)
+async def test_redis_is_asked_again_after_a_while(redis_url: str, metrics: Metrics) -> None:
+    cache = RedisCache(redis_url, metrics, ttl_s=60, timeout_ms=200, retry_after_s=0.1)
     cache._failed(TimeoutError())
     assert await cache.get(["a"]) == [None]
     await asyncio.sleep(0.15)
@@ -90,16 +99,16 @@ async def test_redis_is_asked_again_after_a_while(redis_url: str) -> None:
     await cache.close()
 
 
-async def test_the_local_level_is_asked_first_and_filled_from_behind(cache: RedisCache) -> None:
+async def test_the_local_level_is_asked_first_and_filled_from_behind(cache: RedisCache, metrics: Metrics) -> None:
     await cache.set({"a": 0.25})
-    tiers = TieredCache(10, cache)
+    tiers = TieredCache(10, metrics, cache)
     assert await tiers.get(["a", "b"]) == [0.25, None]
     assert tiers.peek("a") == 0.25
     assert tiers.has_shared
 
 
-async def test_the_local_level_forgets_the_least_recently_used() -> None:
-    tiers = TieredCache(2)
+async def test_the_local_level_forgets_the_least_recently_used(metrics: Metrics) -> None:
+    tiers = TieredCache(2, metrics)
     tiers.keep({"a": 0.1, "b": 0.2})
     await tiers.get(["a"])
     tiers.keep({"c": 0.3})
@@ -108,8 +117,8 @@ async def test_the_local_level_forgets_the_least_recently_used() -> None:
     assert not await tiers.connected()
 
 
-async def test_a_local_level_of_no_entries_keeps_nothing() -> None:
-    tiers = TieredCache(0)
+async def test_a_local_level_of_no_entries_keeps_nothing(metrics: Metrics) -> None:
+    tiers = TieredCache(0, metrics)
     tiers.keep({"a": 0.1})
     assert await tiers.get(["a"]) == [None]
 
@@ -117,12 +126,58 @@ async def test_a_local_level_of_no_entries_keeps_nothing() -> None:
 def test_keys_cross_neither_models_nor_precision_nor_preprocessing_nor_treatment(bundle: Bundle) -> None:
     manifest = bundle.manifest
     keys = {
-        cache_key(manifest, "fp32", TEXT, truncate=False),
-        cache_key(manifest, "fp32", TEXT, truncate=True),
-        cache_key(manifest, "int8", TEXT, truncate=False),
-        cache_key(manifest, "fp32", TEXT + "!", truncate=False),
-        cache_key(replace(manifest, calibration=Calibration(bias=0.1)), "fp32", TEXT, truncate=False),
-        cache_key(replace(manifest, fingerprint="f" * 64), "fp32", TEXT, truncate=False),
+        key_of(manifest, "fp32", TEXT, False),
+        key_of(manifest, "fp32", TEXT, True),
+        key_of(manifest, "int8", TEXT, False),
+        key_of(manifest, "fp32", TEXT + "!", False),
+        key_of(replace(manifest, calibration=Calibration(bias=0.1)), "fp32", TEXT, False),
+        key_of(replace(manifest, fingerprint="f" * 64), "fp32", TEXT, False),
     }
     assert len(keys) == 6
-    assert cache_key(replace(manifest, lineage={}), "fp32", TEXT, truncate=False) in keys
+    assert key_of(replace(manifest, lineage={}), "fp32", TEXT, False) in keys
+
+
+def counted(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    """Look-ups by level and outcome, without those that did not happen."""
+    samples = [sample for metric in registry.collect() for sample in metric.samples]
+    return {
+        (sample.labels["level"], sample.labels["outcome"]): sample.value
+        for sample in samples
+        if sample.name == "sentiment_cache_total" and sample.value
+    }
+
+
+async def test_every_look_up_is_counted_once(
+    cache: RedisCache, metrics: Metrics, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiers = TieredCache(10, metrics, cache)
+    await cache.set({"a": 0.25})
+    await tiers.get(["a", "b"])
+    assert counted(registry) == {("local", "miss"): 2, ("shared", "hit"): 1, ("shared", "miss"): 1}
+    await tiers.get(["a"])
+    assert counted(registry)["local", "hit"] == 1
+    assert await tiers.get(["a"], Reuse(ask=False)) == [None]
+    assert counted(registry)["local", "bypass"] == 1
+
+    async def fails(keys: Sequence[str]) -> NoReturn:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(cache._redis, "mget", fails)
+    await tiers.get(["c", "d"])
+    assert counted(registry)["shared", "error"] == 2
+    await tiers.get(["e"])
+    assert counted(registry)["shared", "bypass"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "ask", "keep"),
+    [
+        ("", True, True),
+        ("no-cache", False, True),
+        ("No-Cache, max-age=0", False, True),
+        ("max-age=60, no-store", False, False),
+        ('private="no-cache"', True, True),
+    ],
+)
+def test_cache_control(said: str, ask: bool, keep: bool) -> None:
+    assert Reuse.of(said) == Reuse(ask, keep)

@@ -11,6 +11,7 @@ from serving.cache import TieredCache
 from serving.errors import Overloaded
 from serving.model import Model
 from serving.sentiment import Sentiment
+from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import DirectBatcher
 
 
@@ -84,9 +85,9 @@ async def test_truncation_is_asked_for_and_cached_apart(sentiment: Sentiment) ->
         await sentiment.analyze([long])
 
 
-async def test_the_same_answer_alone_and_in_any_batch(sentiment: Sentiment, model: Model) -> None:
+async def test_the_same_answer_alone_and_in_any_batch(sentiment: Sentiment, model: Model, metrics: Metrics) -> None:
     texts = [f"리뷰 {'정말 ' * (number % 17)}재미있어요 {number}" for number in range(60)]
-    fresh = Sentiment(model, DirectBatcher(model), TieredCache(entries=0))
+    fresh = Sentiment(model, DirectBatcher(model), TieredCache(0, metrics), metrics)
     together = await sentiment.analyze(texts)
     alone = [(await fresh.analyze([text]))[0] for text in texts]
     differences = [abs(a.verdict.positive - b.verdict.positive) for a, b in zip(together, alone, strict=True)]

@@ -1,0 +1,33 @@
+"""All routes in one FastAPI application, which BentoML mounts."""
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from serving import api, problems, stream
+from serving.api import PREFIX, VERSION
+from serving.settings import Settings
+
+_ROUTERS = (api.router, stream.router)
+
+
+def paths() -> set[str]:
+    """Of all routes."""
+    return {route.path for router in _ROUTERS for route in router.routes if isinstance(route, Route)}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. ``app.state.sentiment`` is None until the service has loaded its model."""
+    app = FastAPI(
+        title="Korean review sentiment",
+        version=VERSION,
+        description="Judges Korean movie reviews: 긍정, 부정 or 중립.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.sentiment = None
+    app.state.settings = settings
+    for router in _ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    return app

@@ -1,0 +1,84 @@
+"""Bodies of requests, refused as early as can be: by media type, by announced length, as they come in, as they grow."""
+
+import zlib
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+
+from serving import problems
+from serving.errors import RequestInvalid
+from serving.problems import InputProblem
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+_GZIP = 16 + zlib.MAX_WBITS
+_PIECE = 1 << 16
+
+
+def check_media_type(request: Request, *allowed: str) -> None:
+    """Raises InputProblem for a body of another kind."""
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    if media_type.strip().lower() not in allowed:
+        raise InputProblem(problems.MEDIA, f"Content-Type is {media_type[:60]!r}; it must be {' or '.join(allowed)}")
+    name, _, charset = parameters.partition("=")
+    if name.strip().lower() == "charset" and charset.strip().strip('"').lower() not in ("utf-8", "utf8"):
+        raise InputProblem(problems.MEDIA, f"the charset is {charset[:60]!r}; it must be utf-8")
+
+
+def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes in, unpacked where it is gzip.
+
+    Raises InputProblem at once where more than ``limit`` bytes are announced, else as soon as there are more.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    return _bounded(_unpacked(request.stream()) if _is_gzip(request) else request.stream(), limit)
+
+
+async def read(request: Request, limit: int) -> str:
+    """The whole body. Raises InputProblem or RequestInvalid."""
+    body = b"".join([piece async for piece in pieces(request, limit)])
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestInvalid(f"the body is not UTF-8 at byte {error.start}") from error
+
+
+async def _bounded(stream: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for piece in stream:
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        yield piece
+
+
+def _is_gzip(request: Request) -> bool:
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip", "x-gzip"):
+        raise InputProblem(problems.MEDIA, f"Content-Encoding is {coding[:60]!r}; it must be gzip or none")
+    return coding != "identity"
+
+
+async def _unpacked(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Small pieces, so that a bomb is given up long before it has burst."""
+    unpacker = zlib.decompressobj(_GZIP)
+    async for given in packed:
+        waiting = given
+        while waiting and not unpacker.eof:
+            try:
+                piece = unpacker.decompress(waiting, _PIECE)
+            except zlib.error as error:
+                raise InputProblem(
+                    problems.NOT_GZIP, "the body is not gzip, though Content-Encoding says so"
+                ) from error
+            waiting = unpacker.unconsumed_tail
+            if piece:
+                yield piece
+    if not unpacker.eof:
+        raise InputProblem(problems.NOT_GZIP, "the gzip body breaks off")
+
+
+def _too_large(limit: int) -> InputProblem:
+    return InputProblem(problems.TOO_LARGE, f"the body is over {limit:,} bytes")
