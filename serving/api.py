@@ -86,7 +86,7 @@ router = APIRouter(prefix=PREFIX, tags=["sentiment"])
 @router.post(
     "/analyze",
     response_model=schema.AnalyzeResponse,
-    responses=problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(schema.AnalyzeResponse) | problems.documented(400, 413, 415, 422, 503, 504),
     openapi_extra=body_of(schema.AnalyzeRequest),
 )
 @within_deadline
@@ -108,7 +108,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
 @router.post(
     "/batch",
     response_model=schema.BatchResponse,
-    responses=problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(schema.BatchResponse) | problems.documented(400, 413, 415, 422, 503, 504),
     openapi_extra=body_of(schema.BatchRequest),
 )
 @within_deadline
@@ -138,7 +138,11 @@ async def batch(request: Request) -> Utf8JsonResponse:
     return Utf8JsonResponse({"status": "success", "data": data}).packed_for(request)
 
 
-@router.get("/health", response_model=schema.Health, responses={503: {"model": schema.Health}})
+@router.get(
+    "/health",
+    response_model=schema.Health,
+    responses=schema.documented(schema.Health) | {503: {"model": schema.Health}},
+)
 async def health(request: Request) -> Utf8JsonResponse:
     """Whether the service can answer, and what it lacks."""
     service: Sentiment | None = request.app.state.sentiment
@@ -152,7 +156,11 @@ async def health(request: Request) -> Utf8JsonResponse:
     return Utf8JsonResponse(content, 200 if service is not None else 503)
 
 
-@router.get("/model-info", response_model=schema.ModelInfo, responses=problems.documented(503))
+@router.get(
+    "/model-info",
+    response_model=schema.ModelInfo,
+    responses=schema.documented(schema.ModelInfo) | problems.documented(503),
+)
 async def model_info(request: Request) -> Utf8JsonResponse:
     """What model is live."""
     return Utf8JsonResponse(_model_info(sentiment_of(request)))

@@ -12,6 +12,7 @@ from data.bundle import Bundle
 from data.labels import Verdict
 from serving.engine import Engine
 from serving.engine.choose import Wanted, choose, reference
+from serving.engine.remembered import choose_again
 from serving.engine.runner import Runner
 
 
@@ -25,14 +26,26 @@ class Model:
     mlflow_version: str | None = None
 
     @classmethod
-    def load(cls, folder: Path, tag: str, *, wanted: Wanted | None = None, mlflow_version: str | None = None) -> Self:
+    def load(
+        cls,
+        folder: Path,
+        tag: str,
+        *,
+        wanted: Wanted | None = None,
+        remembered: Path | None = None,
+        mlflow_version: str | None = None,
+    ) -> Self:
         """Verify ``folder`` and start an engine that reproduces its golden samples.
 
-        It is the fastest here of those that ``wanted`` allows; with None, nothing is timed, and ONNX Runtime runs the
-        full graph. Raises BundleError or ModelUnavailable.
+        It is the fastest here of those that ``wanted`` allows, as folder ``remembered`` knows from before or as is
+        found out now; with None, nothing is timed, and ONNX Runtime runs the full graph. Raises BundleError or
+        ModelUnavailable.
         """
         bundle = Bundle.open(folder)
-        choice = reference(bundle) if wanted is None else choose(bundle, wanted)
+        if wanted is None:
+            choice = reference(bundle)
+        else:
+            choice = choose(bundle, wanted) if remembered is None else choose_again(bundle, wanted, remembered)
         return cls(tag, bundle, Runner(bundle, choice), mlflow_version)
 
     @property

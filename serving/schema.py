@@ -138,6 +138,62 @@ class ModelInfo(BaseModel):
     preprocessing_fingerprint: str
 
 
+_TAG = "koelectra-nsmc:v7-3f2a9c1d"
+_RESULTS = [
+    {"text": "정말 최고의 영화였어요!", "sentiment": "긍정", "score": 0.9756, "cached": False},
+    {"text": "시간 낭비였습니다.", "sentiment": "부정", "score": 0.9234, "cached": True},
+    {"text": "그냥 그래요.", "sentiment": "중립", "score": 0.5123, "cached": False},
+]
+EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+    AnalyzeResponse: {
+        "status": "success",
+        "data": {
+            "text": "이 영화 정말 재미있어요! 강력 추천합니다.",
+            "sentiment": "긍정",
+            "score": 0.9823,
+            "cached": False,
+            "probabilities": {"부정": 0.0177, "긍정": 0.9823},
+            "model_tag": _TAG,
+            "processing_time_ms": 3.2,
+        },
+    },
+    BatchResponse: {
+        "status": "success",
+        "data": {"results": _RESULTS, "total_count": 3, "model_tag": _TAG, "processing_time_ms": 5.1},
+    },
+    Health: {
+        "status": "healthy", "model_loaded": True, "redis_connected": True, "timestamp": "2026-11-23T10:30:00Z",
+    },
+    ModelInfo: {
+        "model_name": "monologg/koelectra-base-v3-discriminator",
+        "model_type": "ELECTRA",
+        "language": "Korean",
+        "num_labels": 2,
+        "max_length": 512,
+        "version": "1.0.0",
+        "model_tag": _TAG,
+        "mlflow_version": "7",
+        "engine": "onnxruntime-cpu",
+        "precision": "int8",
+        "engine_choice": {
+            "streams": 2, "threads": 1, "batch_tokens": 512, "call_tokens": 0, "memory_mib": 410, "degraded": None,
+            "trials": [{
+                "engine": "onnxruntime-cpu", "precision": "int8", "streams": 2, "threads": 1,
+                "reviews_per_s": 141.2, "refused": None,
+            }],
+        },
+        "test_accuracy": 0.9063,
+        "preprocessing_fingerprint": "9b0c5d" + 29 * "1f",
+    },
+}  # fmt: skip
+"""An answer of each kind, for OpenAPI; the figures are made up."""
+
+
+def documented(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of an answer of 200."""
+    return {200: {"content": {"application/json": {"example": EXAMPLES[model]}}}}
+
+
 class Problem(BaseModel):
     """An error, after RFC 9457."""
 

@@ -20,6 +20,7 @@ from serving.app import create_app, paths
 from serving.batching import INFER, BatchingService, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import RedisCache, TieredCache
+from serving.engine.remembered import default_folder
 from serving.errors import ServingError
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
@@ -99,6 +100,7 @@ class SentimentService:
             Path(self.stored.path),
             str(self.stored.tag),
             wanted=settings.wanted,
+            remembered=default_folder() if settings.remember_engine else None,
             mlflow_version=None if version is None else str(version),
         )
         self._device = ThreadPoolExecutor(1, "infer")

@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Threads of the engine; 0 are all that the process may use."""
     batch_tokens: int | None = Field(default=None, ge=16, le=1 << 20)
     """Tokens of a call of the engine; without it, the fastest number is found out at start."""
+    remember_engine: bool = True
+    """Keep what was found out in the user's cache, so that the next start need not find it out again."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that answer; where there are GPUs, of each of them."""
     gpus: int = Field(default=0, ge=0, le=64)

@@ -135,6 +135,20 @@ def choose(bundle: Bundle, wanted: Wanted, *, trial_s: float = TRIAL_S) -> Choic
     return Choice(schedule, trials, degraded, psutil.Process().memory_info().rss >> 20)
 
 
+def settled(bundle: Bundle, taken: Trial, cut: Cut, trials: tuple[Trial, ...]) -> Choice | None:
+    """What was chosen before, without timing anything; None where it cannot be had any more."""
+    runtime = next((each for each in RUNTIMES if each.name == taken.engine and each.why_not() is None), None)
+    if runtime is None or taken.precision not in bundle.manifest.graphs:
+        return None
+    try:
+        schedule = Schedule(_started(runtime, bundle, taken.precision, taken.layout), cut)
+        warm_up(schedule, sample_rows(bundle), bundle.manifest.max_length_tokens)
+    except (BundleError, EngineFailed) as error:
+        log.warning("the engine that was chosen before fails: %s", error)
+        return None
+    return Choice(schedule, trials, None, psutil.Process().memory_info().rss >> 20)
+
+
 def reference(bundle: Bundle) -> Choice:
     """The full graph in ONNX Runtime on all threads, without timing anything: what is there everywhere.
 

@@ -1,13 +1,17 @@
 """The REST contract, through the application and a real (tiny) model."""
 
 import asyncio
+import gzip
+import resource
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 
+from serving import schema
 from serving.api import PREFIX
 from serving.app import create_app
 from serving.boundary import RequestBoundary
@@ -168,6 +172,62 @@ async def test_other_media_types(client: httpx.AsyncClient, media_type: str) -> 
     assert (await client.post("/analyze", content=b'{"text": "a"}', headers=with_charset)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "content", "status", "kind"),
+    [
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"text": "a"}'), 200, None),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"text": "' + b"a" * 9_000 + b'"}'), 413, "body-too-large"),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"text": "a"}')[:-3], 400, "not-gzip"),
+        ({"Content-Encoding": "gzip"}, b'{"text": "a"}', 400, "not-gzip"),
+        ({"Content-Encoding": "br"}, b"", 415, "unsupported-media-type"),
+        ({"Content-Type": "application/json; charset=euc-kr"}, b"{}", 415, "unsupported-media-type"),
+        ({"Content-Length": "9000"}, b"{}", 413, "body-too-large"),
+    ],
+)
+async def test_packed_and_announced_bodies(
+    client: httpx.AsyncClient, headers: dict[str, str], content: bytes, status: int, kind: str | None
+) -> None:
+    headers = {"Content-Type": "application/json"} | headers
+    response = await client.post("/analyze", content=content, headers=headers)
+    assert response.status_code == status
+    assert kind is None or response.json()["type"].endswith(f":{kind}")
+
+
+async def test_a_bomb_is_given_up_before_it_bursts(client: httpx.AsyncClient) -> None:
+    bomb = gzip.compress(b"0" * 500_000_000)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (await client.post("/analyze", content=bomb[:8_000], headers=headers)).status_code == 413
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+async def test_long_answers_are_packed_for_those_who_take_them(client: httpx.AsyncClient) -> None:
+    body = {"texts": [f"정말 재미있어요 {number} " * 20 for number in range(5)]}
+    packed = await client.post("/batch", json=body, headers={"Accept-Encoding": "br, gzip"})
+    plain = await client.post("/batch", json=body, headers={"Accept-Encoding": "identity"})
+    assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert "Content-Encoding" not in plain.headers
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 2
+    results = [response.json()["data"]["results"] for response in (packed, plain)]
+    assert [result | {"cached": True} for result in results[0]] == results[1]
+    short = await client.post("/analyze", json={"text": "굿"}, headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in short.headers
+
+
+async def test_a_caller_may_ask_for_a_fresh_answer(client: httpx.AsyncClient, batcher: DirectBatcher) -> None:
+    async def cached(said: str | None) -> bool:
+        headers = {"Cache-Control": said} if said else {}
+        response = await client.post("/analyze", json={"text": "최고"}, headers=headers)
+        return bool(response.json()["data"]["cached"])
+
+    assert not await cached("no-store")
+    assert not await cached(None), "what is not to be stored was not stored"
+    assert await cached(None)
+    assert not await cached("no-cache")
+    assert await cached("max-age=60")
+    assert len(batcher.calls) == 3
+
+
 async def test_overload_and_deadline(client: httpx.AsyncClient, batcher: DirectBatcher) -> None:
     batcher.error = Overloaded("the queue is full")
     full = await client.post("/analyze", json={"text": "a"})
@@ -234,3 +294,24 @@ async def test_openapi_names_every_route_and_status(client: httpx.AsyncClient) -
     analyze = document["paths"][f"{PREFIX}/analyze"]["post"]
     assert set(analyze["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}
     assert "text" in analyze["requestBody"]["content"]["application/json"]["schema"]["properties"]
+
+
+async def test_openapi_has_an_example_of_every_body_and_problem(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            bodies = list(operation.get("requestBody", {}).get("content", {}).values())
+            problems = [
+                content
+                for status, response in operation["responses"].items()
+                for kind, content in response.get("content", {}).items()
+                if kind == "application/problem+json" or (status == "200" and bodies)
+            ]
+            for content in [*bodies, *problems]:
+                assert content.get("examples") or content.get("example"), (path, content)
+
+
+@pytest.mark.parametrize("model", list(schema.EXAMPLES))
+def test_examples_are_what_the_schema_says(model: type[BaseModel]) -> None:
+    parsed = model.model_validate(schema.EXAMPLES[model])
+    assert parsed.model_dump(mode="json", exclude_unset=True) == schema.EXAMPLES[model]
