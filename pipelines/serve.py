@@ -18,11 +18,8 @@ STORE_FOLDER = "bentoml"
 
 
 def environment(workspace: Path) -> dict[str, str]:
-    """The environment of processes that work in ``workspace``: this Python first, its Bento store, no tracing."""
-    variables = {
-        **with_this_python(),
-        "OTEL_SDK_DISABLED": os.environ.get("OTEL_SDK_DISABLED", "true"),
-    }
+    """The environment of processes that work in ``workspace``: this Python first, its Bento store."""
+    variables = dict(with_this_python())
     store = (workspace / STORE_FOLDER).resolve()
     if store.is_dir():
         variables["BENTOML_HOME"] = str(store)

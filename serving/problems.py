@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -160,9 +161,15 @@ def install(app: FastAPI) -> None:
         kind = Kind(f"http-{error.status_code}", error.detail, error.status_code)
         return problem(request, kind, error.detail, headers=error.headers)
 
+    async def parameters(request: Request, error: Exception) -> ProblemResponse:
+        first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": ("",), "msg": ""}
+        field = str(first["loc"][-1])
+        return problem(request, INVALID, f"{field}: {first['msg']}", field)
+
     async def unexpected(request: Request, _error: Exception) -> ProblemResponse:
         return problem(request, INTERNAL, LOGGED)
 
     app.add_exception_handler(ServingError, expected)
+    app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(Exception, unexpected)
     app.add_exception_handler(HTTPException, http)

@@ -39,11 +39,13 @@ def fingerprint(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_from_outside() -> Iterator[None]:
-    """What a developer has set for the real run is not the tests' business."""
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a developer has set for the real run, or was found out for it, is not the tests' business."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "NSMC_SOURCE", *(field.upper() for field in Settings.model_fields)):
             patch.delenv(name, raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("DRAIN_S", "0")
         yield
 
 

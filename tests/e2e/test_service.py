@@ -1,10 +1,8 @@
 """The Bento that the pipeline built, served by a real process and asked over HTTP."""
 
 import json
-import os
 import re
 import signal
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from data.bundle import FULL, GOLDEN_TOLERANCES, Bundle
 from data.encode import Encoder
@@ -23,7 +23,6 @@ from data.probability import Calibration
 from data.text import clean
 from pipelines import artifacts
 from pipelines.demo import PREFIX, call, serving
-from pipelines.serve import command, environment
 from serving.engine.choose import Wanted
 from serving.model import Model
 from tests.e2e.conftest import Workspace
@@ -142,6 +141,15 @@ def status_of(url: str, body: bytes, media_type: str = "application/json") -> in
             return error.code
 
 
+def status_of_get(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_bad_requests_through_the_whole_server(service: str) -> None:
     analyze = f"{service}{PREFIX}/analyze"
     assert status_of(analyze, b"{") == 400
@@ -152,18 +160,12 @@ def test_bad_requests_through_the_whole_server(service: str) -> None:
     assert status_of(f"{service}/infer", b'{"rows": [[2, 3]]}') == 404, "token ids are no public interface"
 
 
-def batches(service: str) -> tuple[float, float]:
-    """How many batches the one dispatcher has run, and how many requests were in them."""
+def metric(service: str, name: str, **labels: str) -> float:
+    """A sample of the service's metrics; 0 where there is none yet."""
     with urllib.request.urlopen(f"{service}/metrics", timeout=10) as response:
-        text = response.read().decode()
-    found = {
-        kind: sum(
-            float(value)
-            for value in re.findall(rf"^bentoml_service_adaptive_batch_size_{kind}\{{.*\}} (\S+)$", text, re.M)
-        )
-        for kind in ("count", "sum")
-    }
-    return found["count"], found["sum"]
+        families = list(text_string_to_metric_families(response.read().decode()))
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def test_singles_and_batches_share_one_adaptive_batcher(service: str) -> None:
@@ -172,13 +174,44 @@ def test_singles_and_batches_share_one_adaptive_batcher(service: str) -> None:
             return call(f"{service}{PREFIX}/batch", {"texts": [f"묶음 {number} {n}" for n in range(8)]})
         return call(f"{service}{PREFIX}/analyze", {"text": f"하나 {number}"})
 
-    batches_before, requests_before = batches(service)
+    def counts() -> tuple[float, float]:
+        return metric(service, "sentiment_batch_rows_count"), metric(service, "sentiment_batch_rows_sum")
+
+    (batches_before, rows_before), route = counts(), f"{PREFIX}/analyze"
+    requests_before = metric(service, "sentiment_requests_total", route=route, status="200")
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(ask, range(400)))
-    batches_after, requests_after = batches(service)
+    batches_after, rows_after = counts()
     assert all(answer["status"] == "success" for answer in answers)
-    assert requests_after - requests_before == 400
+    assert rows_after - rows_before == 350 + 50 * 8
     assert batches_after - batches_before < 300, "requests that wait together run together"
+    assert metric(service, "sentiment_requests_total", route=route, status="200") - requests_before == 350
+    assert metric(service, "sentiment_queue_tokens") == 0
+
+
+def test_a_thousand_at_once_for_one_text_cause_one_inference(service: str) -> None:
+    """Without a cache: whoever comes while the text is on its way waits for the same answer."""
+    before = metric(service, "sentiment_batch_rows_sum"), metric(service, "sentiment_cache_total", level="in_flight")
+    text = "한 번만 추론됩니다 " + "정말 재미있어요 " * 60
+    with ThreadPoolExecutor(64) as pool:
+        scores = list(pool.map(lambda _: call(f"{service}{PREFIX}/batch", {"texts": [text] * 16}), range(64)))
+    assert len({result["score"] for answer in scores for result in answer["data"]["results"]}) == 1
+    inferred = metric(service, "sentiment_batch_rows_sum") - before[0]
+    shared = metric(service, "sentiment_cache_total", level="in_flight") - before[1]
+    assert inferred + shared == 64
+    assert inferred < 64
+
+
+def test_a_list_as_a_stream(service: str, reviews: list[str]) -> None:
+    body = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in reviews).encode()
+    headers = {"Content-Type": "application/x-ndjson"}
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{service}{PREFIX}/stream", body, headers), timeout=60
+    ) as response:
+        *results, totals = [json.loads(line) for line in response]
+    together = call(f"{service}{PREFIX}/batch", {"texts": reviews})["data"]["results"]
+    assert totals["total_count"] == len(reviews) == len(results)
+    assert [(r["sentiment"], r["score"]) for r in results] == [(r["sentiment"], r["score"]) for r in together]
 
 
 # From here on, tests start servers of their own, which wipes the metrics of others on the same BENTOML_HOME.
@@ -201,7 +234,15 @@ def test_no_log_holds_a_text_whatever_was_wrong_with_it(reproduced: Workspace) -
         with urllib.request.urlopen(f"{base}/metrics", timeout=10) as response:
             assert telltale not in response.read().decode()
     log = (reproduced.folder / "serve.log").read_text()
-    assert "Exception on /predict [POST]: ValidationError at " in log
+    events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    (refused, *_) = [event for event in events if event["message"].startswith("Exception on /predict")]
+    assert (refused["level"], refused["error"]) == ("error", "ValidationError")
+    assert refused["request_id"]
+    (ready,) = [event for event in events if event["message"].startswith("ready after ")]
+    assert {"import_s", "model_s", "warm_up_s"} <= ready.keys()
+    answered = [(event["route"], event["status"]) for event in events if event["message"] == "answered"]
+    assert (f"{PREFIX}/analyze", 200) in answered
+    assert len(answered) == 8
     assert "비밀" not in log
     assert json.dumps("비밀").strip('"') not in log
 
@@ -229,34 +270,29 @@ def test_redis_keeps_answers_beyond_the_process_and_no_text(
         health = call(f"{base}{PREFIX}/health")
         assert (health["status"], health["redis_connected"]) == ("degraded", False)
     log = (reproduced.folder / "serve.log").read_text()
+    assert "the engine is the one chosen before" in log
     assert "Redis failed" in log
     assert "비밀" not in log
 
 
-def test_requests_in_flight_survive_sigterm(reproduced: Workspace, free_port: int) -> None:
-    server = subprocess.Popen(
-        command(reproduced.folder, free_port),
-        env=environment(reproduced.folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    base = f"http://127.0.0.1:{free_port}"
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(f"{base}/readyz", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+def test_sigterm_is_told_first_and_loses_nothing(reproduced: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not ready at once, but still answering; then what is in flight is finished, and the server is gone."""
+    monkeypatch.setenv("DRAIN_S", "1.5")
+    with serving(reproduced.folder) as base:
+        (server,) = [child for child in psutil.Process().children() if str(base.rpartition(":")[2]) in child.cmdline()]
         texts = [f"리뷰 {number} " + "정말 재미있어요 " * 15 for number in range(900)]
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(2) as pool:
             answer = pool.submit(call, f"{base}{PREFIX}/batch", {"texts": texts})
-            time.sleep(0.2)
+            time.sleep(0.1)
             server.send_signal(signal.SIGTERM)
+            signalled = time.monotonic()
+            while status_of_get(f"{base}/readyz") == 200:
+                assert time.monotonic() - signalled < 1.0
+                time.sleep(0.01)
+            late = 0
+            while time.monotonic() - signalled < 1.2:
+                assert call(f"{base}{PREFIX}/analyze", {"text": f"늦은 리뷰 {late}"})["status"] == "success"
+                late += 1
             assert answer.result(timeout=30)["data"]["total_count"] == 900
-        assert server.wait(timeout=30) in (0, -signal.SIGTERM)
-    finally:
-        if server.poll() is None:
-            os.kill(server.pid, signal.SIGKILL)
-            server.wait()
+        assert late > 5
+        server.wait(timeout=30)
