@@ -18,10 +18,10 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve ui test check bench bench-engine bench-training gpu-check lock clean
+.PHONY: help install demo profile repro sweep compare serve ui test test-fast test-e2e browser check bench bench-engine bench-training gpu-check lock clean
 
 help: ## Show this list / 이 목록 보기
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=compact|compact-crawl|demo|koelectra-base-v3|koelectra-small-v3   what repro trains"
 	@echo "  NSMC_SOURCE=FOLDER|URL                                      where NSMC's files are taken from"
@@ -59,8 +59,20 @@ serve: $(READY) ## Serve the packaged champion on PORT / 서비스 실행
 ui: $(READY) ## MLflow's UI on port 5000 / MLflow 화면
 	cd $(WORKSPACE) && mkdir -p mlruns && mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns/mlflow.db}"
 
-test: $(READY) ## All tests / 전체 테스트
-	$(BIN)/python -m pytest
+test: $(READY) browser ## All tests, those through real processes beside the others / 전체 테스트
+	@$(MAKE) --no-print-directory --output-sync=target -j2 test-fast test-e2e
+
+test-fast: $(READY) ## Tests without servers and pipelines / 빠른 테스트
+	$(BIN)/python -m pytest -m "not e2e"
+
+test-e2e: $(READY) browser ## Tests through real processes and a browser / 실제 프로세스 테스트
+	$(BIN)/python -m pytest -m e2e
+
+browser: ## The Chromium that the page is tested in, where there is none / 테스트용 브라우저 설치
+	@for each in "$${CHROMIUM:-chromium}" chromium-browser google-chrome; do \
+		command -v "$$each" >/dev/null && exit 0; done; \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium fonts-nanum
 
 check: $(READY) ## ruff and mypy / 정적 검사
 	$(BIN)/ruff check .

@@ -3,11 +3,11 @@
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from serving import api, problems, stream
+from serving import api, page, problems, routes_explain, stream
 from serving.api import PREFIX, VERSION
 from serving.settings import Settings
 
-_ROUTERS = (api.router, stream.router)
+_ROUTERS = (api.router, stream.router, routes_explain.router, page.routes())
 
 
 def paths() -> set[str]:

@@ -45,9 +45,17 @@ MEDIA = Kind(
     415,
     "Content-Type is 'text/plain'; it must be application/json",
 )
-EMPTY = Kind("empty-text", "There is nothing to judge", 422, "nothing is left of the text after cleaning", "text")
+EMPTY = Kind(
+    "empty-text",
+    "There is nothing to judge",
+    422,
+    "text is empty after cleaning; it must hold at least one visible character",
+    "text",
+)
 NOT_UNICODE = Kind("invalid-text", "The text is not valid Unicode", 422, "the text holds a lone surrogate", "text")
-TOO_LONG = Kind("text-too-long", "The text is too long", 422, "the text has 730 tokens; the limit is 512", "texts[3]")
+TOO_LONG = Kind(
+    "text-too-long", "The text is too long", 422, "text is 730 tokens long; at most 512 are allowed", "texts[3]"
+)
 OVERLOADED = Kind("overloaded", "The service has more work than it can do", 503, "the queue is full")
 NO_MODEL = Kind("no-model", "No model is loaded", 503, "no model is loaded yet")
 LEFT = Kind("caller-left", "The caller hung up", 499)

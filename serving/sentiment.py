@@ -57,9 +57,9 @@ class Sentiment:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def analyze(
-        self, texts: Sequence[str], *, truncate: bool = False, reuse: Reuse = ASK_AND_KEEP
+        self, texts: Sequence[str], *, truncate: bool = False, reuse: Reuse = ASK_AND_KEEP, counted: bool = True
     ) -> list[Answer]:
-        """An answer for each raw text, in order.
+        """An answer for each raw text, in order; without ``counted``, metrics do not tell of what was said.
 
         Raises TextError, whose ``index`` says which text, before anything is inferred; and what the batcher raises.
         """
@@ -75,7 +75,8 @@ class Sentiment:
         for key in keys:
             known = found[key]
             verdict = self.model.verdict(inferred[key] if known is None else known)
-            self._metrics.answered(verdict.sentiment, verdict.positive)
+            if counted:
+                self._metrics.answered(verdict.sentiment, verdict.positive)
             answers.append(Answer(verdict, cached=known is not None))
         return answers
 

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import yaml
 
+from serving import page
 from serving.api import VERSION
 from tests.contract.project import closure
 
@@ -26,7 +27,8 @@ def locked(name: str) -> dict[str, str]:
 
 def test_the_bento_holds_what_the_service_imports() -> None:
     included = {path.relative_to(ROOT) for pattern in BENTOFILE["include"] for path in ROOT.glob(pattern)}
-    assert included == closure(ROOT, "serving.service")[0]
+    assets = {Path("serving/page") / name for name, _ in page.ASSETS.values()}
+    assert included == closure(ROOT, "serving.service")[0] | assets
 
 
 def test_serving_requirements_hold_nothing_of_the_training_side() -> None:

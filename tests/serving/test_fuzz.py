@@ -53,7 +53,7 @@ def test_every_answer_is_a_documented_one(
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    def holds(case: schemathesis.Case) -> None:
+    def holds(case: "schemathesis.Case[Any]") -> None:
         case.call_and_validate(excluded_checks=EXCLUDED.get(path, [positive_data_acceptance]))
 
     holds()

@@ -1,0 +1,66 @@
+"""The page for people, at ``/``: three files that a browser runs as they are, under a strict policy.
+
+The page talks to the REST routes like any other client; nothing of it is made on the server.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+ASSETS = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+"""File and media type by path."""
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # asked again every time, and answered with 304 where nothing is new: a release shows at once
+    "Cache-Control": "no-cache",
+}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def routes() -> APIRouter:
+    """The routes of the page; the files are read now, once."""
+    router = APIRouter()
+    for path, (name, media_type) in ASSETS.items():
+        content = files(__name__).joinpath(name).read_bytes()
+        router.add_route(path, _asset(content, media_type), methods=["GET"], include_in_schema=False)
+    return router
+
+
+def _asset(content: bytes, media_type: str) -> Endpoint:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = HEADERS | {"ETag": tag}
+
+    async def endpoint(request: Request) -> Response:
+        if _known(request.headers.get("if-none-match", ""), tag):
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=media_type, headers=headers)
+
+    return endpoint
+
+
+def _known(condition: str, tag: str) -> bool:
+    """Whether ``If-None-Match`` names ``tag``, compared weakly (RFC 9110, 13.1.2)."""
+    return condition.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in condition.split(","))
