@@ -93,7 +93,8 @@ class Settings(BaseSettings):
     def wanted(self) -> Wanted:
         """What is asked of the engine."""
         cut = None if self.batch_tokens is None else Cut(self.batch_tokens)
-        return Wanted(self.engine, self.device, self.precision, self.threads, cut)
+        device = self.device or ("cuda" if self.gpus else None)
+        return Wanted(self.engine, device, self.precision, self.threads, cut)
 
     @classmethod
     def from_environment(cls) -> Self:

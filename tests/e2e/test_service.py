@@ -296,3 +296,22 @@ def test_sigterm_is_told_first_and_loses_nothing(reproduced: Workspace, monkeypa
             assert answer.result(timeout=30)["data"]["total_count"] == 900
         assert late > 5
         server.wait(timeout=30)
+
+
+def test_gpus_that_are_missing_leave_workers_that_answer_on_the_cpu(
+    reproduced: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUS", "2")
+    with serving(reproduced.folder) as base:
+        deadline = time.monotonic() + 60
+        while metric(base, "sentiment_ready") < 2:
+            assert time.monotonic() < deadline, "a worker for each GPU"
+            time.sleep(0.2)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda n: call(f"{base}{PREFIX}/analyze", {"text": f"리뷰 {n}"}), range(40)))
+        assert all(answer["status"] == "success" for answer in answers)
+        assert metric(base, "sentiment_answers_total") == 40, "of both workers"
+        assert call(f"{base}{PREFIX}/health")["status"] == "degraded"
+        info = call(f"{base}{PREFIX}/model-info")
+        assert info["engine"] == "onnxruntime-cpu"
+        assert "cuda cannot be had here" in info["engine_choice"]["degraded"]

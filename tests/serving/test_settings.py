@@ -33,3 +33,22 @@ def test_bad_variables_are_named(monkeypatch: pytest.MonkeyPatch, variables: dic
 def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "")
     assert Settings.from_environment().redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "device", "processes"),
+    [
+        ({}, None, 1),
+        ({"WORKERS": "3"}, None, 3),
+        ({"GPUS": "2"}, "cuda", 2),
+        ({"GPUS": "2", "WORKERS": "2"}, "cuda", 4),
+        ({"GPUS": "1", "DEVICE": "cpu"}, "cpu", 1),
+    ],
+)
+def test_gpus_are_wanted_where_there_are_to_be_any(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], device: str | None, processes: int
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = Settings.from_environment()
+    assert (found.wanted.device, found.processes) == (device, processes)
