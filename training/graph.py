@@ -20,6 +20,8 @@ from training.errors import ExportMismatch
 
 OPSET = 23
 INPUT_NAMES = ("input_ids", "attention_mask")
+HEAD_PRODUCTS = ("head.dense.product", "head.output.product")
+"""Names of the nodes that multiply what is one row of each review."""
 OUTPUT_NAME = "logits"
 PRODUCER = "nsmc-sentiment"
 
