@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve ui test test-fast test-e2e browser check bench bench-engine bench-training gpu-check lock clean
+.PHONY: help install demo profile repro sweep compare serve ui test test-fast test-e2e browser check bench bench-engine bench-training bench-serving gpu-check lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-engine: $(READY) ## Engines beside plain transformers (SHAPE=compact,small
 
 bench-training: $(READY) ## Our loop beside transformers' Trainer (SHAPE=compact|small) / 학습 속도 비교
 	$(BIN)/python -m benchmarks.training --shape $(or $(SHAPE),compact)
+
+bench-serving: $(READY) ## Our service beside others over HTTP (SHAPE=small,base) / 서비스 성능 비교
+	$(BIN)/python -m benchmarks.serving $(if $(SHAPE),--shape $(SHAPE))
 
 gpu-check: $(READY) ## Whether a GPU trains like a CPU, and how fast / GPU 점검
 	$(BIN)/python -m benchmarks.gpu_check
