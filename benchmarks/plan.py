@@ -10,7 +10,7 @@ from benchmarks.reviews import COLD, HALF, HIT_TEXTS, HITS, ONE
 from benchmarks.servers import Running
 from benchmarks.weights import Weights
 
-BATCH, BATCH_CLIENTS = 32, 2
+BATCH, BATCH_CLIENTS, MORE_BATCH_CLIENTS = 32, 2, 4
 AT_ONCE = 1_000
 LOAD = 0.7
 """Share of the capacity that an open loop asks for."""
@@ -60,6 +60,7 @@ class Row:
 
 ALONE, AT_32, AT_64 = "1 client", "32 clients", "64 clients"
 BATCHES = f"{BATCH_CLIENTS} clients, batches of {BATCH}"
+MORE_BATCHES = f"{MORE_BATCH_CLIENTS} clients, batches of {BATCH}"
 OWN_LOAD, OUR_LOAD = f"open, {LOAD:.0%} of its own", f"open, {LOAD:.0%} of ours"
 HALF_SINGLES, HALF_BATCHES = f"{AT_32}, half repeated", f"{BATCHES}, half repeated"
 HIT_SINGLES, HIT_BATCHES = f"{AT_32}, all repeated", f"{BATCHES}, all repeated"
@@ -94,7 +95,9 @@ def own_rows(seconds: float, warm_up_s: float) -> list[Row]:
     batches = Phase(BATCH_CLIENTS, seconds=seconds, warm_up_s=warm_up_s)
     part = seconds / 2
     lone = Phase(1, seconds=part, warm_up_s=warm_up_s)
+    more = Phase(MORE_BATCH_CLIENTS, seconds=seconds, warm_up_s=warm_up_s)
     return [
+        Row(MORE_BATCHES, COLD, BATCH, (more,), "13"),
         Row(HALF_SINGLES, HALF, 0, (singles,), "7"),
         Row(HALF_BATCHES, HALF, BATCH, (batches,), "8"),
         Row(HIT_SINGLES, HITS, 0, (filling, singles), "9"),

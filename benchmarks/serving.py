@@ -37,7 +37,7 @@ BARE_TEXTS = 4_096
 INFERRED = "sentiment_batch_rows"
 """The histogram of the rows that were inferred together."""
 SERVERS = (OURS, *PEER_SERVERS)
-EVERY, QUICK = ",".join(server.name for server in SERVERS), "ours,fastapi,litserve"
+EVERY, QUICK = ",".join(server.name for server in SERVERS), "ours,fastapi"
 
 
 @dataclass(slots=True)
