@@ -98,7 +98,7 @@ async def compared(model: Model, rows: Rows, rounds: int) -> list[str]:
         for dispatcher in ways.values():
             dispatcher.shutdown()
     lines = [
-        f"| rule | reviews/s of {CLIENTS} callers | p50 ms | p99 ms | reviews a batch | alone before, ms | alone after |",
+        f"| rule | reviews/s of {CLIENTS} callers | p50 ms | p99 ms | reviews a batch | alone before | alone after |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name, rounds_of in found.items():
