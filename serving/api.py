@@ -86,7 +86,8 @@ router = APIRouter(prefix=PREFIX, tags=["sentiment"])
 @router.post(
     "/analyze",
     response_model=schema.AnalyzeResponse,
-    responses=schema.documented(schema.AnalyzeResponse) | problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(schema.EXAMPLES[schema.AnalyzeResponse])
+    | problems.documented(400, 413, 415, 422, 503, 504),
     openapi_extra=body_of(schema.AnalyzeRequest),
 )
 @within_deadline
@@ -108,7 +109,8 @@ async def analyze(request: Request) -> Utf8JsonResponse:
 @router.post(
     "/batch",
     response_model=schema.BatchResponse,
-    responses=schema.documented(schema.BatchResponse) | problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(schema.EXAMPLES[schema.BatchResponse])
+    | problems.documented(400, 413, 415, 422, 503, 504),
     openapi_extra=body_of(schema.BatchRequest),
 )
 @within_deadline
@@ -141,7 +143,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
 @router.get(
     "/health",
     response_model=schema.Health,
-    responses=schema.documented(schema.Health) | {503: {"model": schema.Health}},
+    responses=schema.documented(schema.EXAMPLES[schema.Health]) | {503: {"model": schema.Health}},
 )
 async def health(request: Request) -> Utf8JsonResponse:
     """Whether the service can answer, and what it lacks."""
@@ -159,7 +161,7 @@ async def health(request: Request) -> Utf8JsonResponse:
 @router.get(
     "/model-info",
     response_model=schema.ModelInfo,
-    responses=schema.documented(schema.ModelInfo) | problems.documented(503),
+    responses=schema.documented(schema.EXAMPLES[schema.ModelInfo]) | problems.documented(503),
 )
 async def model_info(request: Request) -> Utf8JsonResponse:
     """What model is live."""

@@ -55,13 +55,31 @@ class ExplainResponse(BaseModel):
     data: ExplainData
 
 
+EXAMPLE = {
+    "status": "success",
+    "data": {
+        "text": "배우는 좋은데 이야기가 지루해요",
+        "sentiment": "부정",
+        "score": 0.8711,
+        "cached": False,
+        "probabilities": {"부정": 0.8711, "긍정": 0.1289},
+        "model_tag": "koelectra-nsmc:v7-3f2a9c1d",
+        "words": [
+            {"text": "배우는", "weight": 0.1024},
+            {"text": "좋은데", "weight": 1.8127},
+            {"text": "이야기가", "weight": -0.2406},
+            {"text": "지루해요", "weight": -3.5852},
+        ],
+        "processing_time_ms": 8.4,
+    },
+}
 router = APIRouter(prefix=PREFIX, tags=["sentiment"])
 
 
 @router.post(
     "/explain",
     response_model=ExplainResponse,
-    responses=problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(EXAMPLE) | problems.documented(400, 413, 415, 422, 503, 504),
     openapi_extra=body_of(ExplainRequest),
 )
 @within_deadline
