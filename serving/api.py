@@ -81,13 +81,13 @@ def within_deadline(route: Route) -> Route:
 
 
 router = APIRouter(prefix=PREFIX, tags=["sentiment"])
+JUDGING_PROBLEMS = problems.documented(400, 413, 415, 422, 503, 504)
 
 
 @router.post(
     "/analyze",
     response_model=schema.AnalyzeResponse,
-    responses=schema.documented(schema.EXAMPLES[schema.AnalyzeResponse])
-    | problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(schema.EXAMPLES[schema.AnalyzeResponse]) | JUDGING_PROBLEMS,
     openapi_extra=body_of(schema.AnalyzeRequest),
 )
 @within_deadline
@@ -109,8 +109,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
 @router.post(
     "/batch",
     response_model=schema.BatchResponse,
-    responses=schema.documented(schema.EXAMPLES[schema.BatchResponse])
-    | problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(schema.EXAMPLES[schema.BatchResponse]) | JUDGING_PROBLEMS,
     openapi_extra=body_of(schema.BatchRequest),
 )
 @within_deadline

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 
 from data.errors import TextError
 from data.text import clean
-from serving import problems, schema
+from serving import schema
 from serving.api import (
+    JUDGING_PROBLEMS,
     PREFIX,
     Utf8JsonResponse,
     body_of,
@@ -79,7 +80,7 @@ router = APIRouter(prefix=PREFIX, tags=["sentiment"])
 @router.post(
     "/explain",
     response_model=ExplainResponse,
-    responses=schema.documented(EXAMPLE) | problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(EXAMPLE) | JUDGING_PROBLEMS,
     openapi_extra=body_of(ExplainRequest),
 )
 @within_deadline
