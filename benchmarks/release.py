@@ -1,8 +1,8 @@
 """When a batch leaves: our rule beside BentoML's. ``python -m benchmarks.release --bundle FOLDER [--nsmc FOLDER]``.
 
-Both dispatchers feed the same engine in the same process, without HTTP, in turns: many callers with a review each, one
-caller alone, and one caller alone right after many. BentoML's learns on what comes before, as it does in a service.
-Prints Markdown.
+Both dispatchers feed the same engine in the same process, without HTTP, in turns: callers with a review each who ask
+again when they are answered, reviews that come by chance at half of what many callers reach, and one caller alone
+before and right after a burst. BentoML's learns on what comes before, as it does in a service. Prints Markdown.
 """
 
 import argparse
@@ -30,8 +30,9 @@ from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 
 Call = Callable[[Rows], Awaitable[list[float] | None]]
-ALONE_S, BURST_S = 2.0, 3.0
-CLIENTS = 64
+ALONE_S, LOAD_S = 2.0, 3.0
+CLIENTS = (8, 32, 64)
+SHARE = 0.5
 
 
 def dispatchers() -> dict[str, CorkDispatcher[Rows, list[float]]]:
@@ -78,33 +79,63 @@ async def load(call: Call, rows: Rows, clients: int, seconds: float) -> list[flo
     return taken
 
 
+async def by_chance(call: Call, rows: Rows, rate: float, seconds: float, random: np.random.Generator) -> list[float]:
+    """Seconds from when each review came until it was answered; they come at ``rate`` a second (a Poisson process)."""
+    taken: list[float] = []
+
+    async def one(row: list[int], due: float) -> None:
+        await call([row])
+        taken.append(time.perf_counter() - due)
+
+    due, tasks = time.perf_counter(), []
+    for number in range(round(rate * seconds)):
+        due += random.exponential(1.0 / rate)
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        tasks.append(asyncio.create_task(one(rows[number % len(rows)], due)))
+    await asyncio.gather(*tasks)
+    return taken
+
+
+async def measured(call: Call, rows: Rows, batches: list[int], rate: float | None) -> dict[str, tuple[float, ...]]:
+    """One round of one rule: by load, reviews a second, p50 and p99 in ms, and reviews a batch."""
+    found: dict[str, tuple[float, ...]] = {}
+
+    def keep(name: str, taken: list[float], seconds: float) -> None:
+        p50, p99 = np.quantile(taken, [0.5, 0.99]) * 1e3
+        found[name] = (len(taken) / seconds, p50, p99, statistics.mean(batches))
+        batches.clear()
+
+    await load(call, rows, 1, ALONE_S)  # BentoML's learns from it
+    batches.clear()
+    keep("1 caller, before", await load(call, rows, 1, ALONE_S), ALONE_S)
+    for clients in CLIENTS:
+        keep(f"{clients} callers", await load(call, rows, clients, LOAD_S), LOAD_S)
+    keep("1 caller, after", await load(call, rows, 1, ALONE_S), ALONE_S)
+    rate = rate or SHARE * found[f"{CLIENTS[-1]} callers"][0]
+    keep("by chance, half of it", await by_chance(call, rows, rate, LOAD_S, np.random.default_rng(7)), LOAD_S)
+    return found
+
+
 async def compared(model: Model, rows: Rows, rounds: int) -> list[str]:
     """The table's lines."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    rate: float | None = None
     with ThreadPoolExecutor(1) as pool:
         ways = dispatchers()
         for _ in range(rounds):
             for name, dispatcher in ways.items():
                 batches: list[int] = []
-                call = dispatcher(judging(model, pool, batches))
-                await load(call, rows, 1, ALONE_S)  # BentoML's learns from it
-                before = statistics.median(await load(call, rows, 1, ALONE_S))
-                batches.clear()
-                many = await load(call, rows, CLIENTS, BURST_S)
-                size = statistics.mean(batches)
-                after = statistics.median(await load(call, rows, 1, ALONE_S))
-                p50, p99 = np.quantile(many, [0.5, 0.99])
-                found.setdefault(name, []).append((len(many) / BURST_S, p50, p99, size, before, after))
+                one = await measured(dispatcher(judging(model, pool, batches)), rows, batches, rate)
+                rate = rate or SHARE * one[f"{CLIENTS[-1]} callers"][0]
+                for kind, figures in one.items():
+                    found.setdefault((kind, name), []).append(figures)
         for dispatcher in ways.values():
             dispatcher.shutdown()
-    lines = [
-        f"| rule | reviews/s of {CLIENTS} callers | p50 ms | p99 ms | reviews a batch | alone before | alone after |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for name, rounds_of in found.items():
-        speed, p50, p99, size, before, after = (statistics.median(each) for each in zip(*rounds_of, strict=True))
-        times = " | ".join(f"{1e3 * each:.1f}" for each in (p50, p99))
-        lines.append(f"| {name} | {speed:,.0f} | {times} | {size:.1f} | {1e3 * before:.2f} | {1e3 * after:.2f} |")
+    lines = ["| load | rule | reviews/s | p50 ms | p99 ms | reviews a batch |", "|---|---|--:|--:|--:|--:|"]
+    kinds = dict.fromkeys(kind for kind, _ in found)
+    for kind, name in ((kind, name) for kind in kinds for name in ways):
+        speed, p50, p99, size = (statistics.median(each) for each in zip(*found[kind, name], strict=True))
+        lines.append(f"| {kind} | {name} | {speed:,.0f} | {p50:.1f} | {p99:.1f} | {size:.1f} |")
     return lines
 
 

@@ -19,7 +19,7 @@ from serving.api import VERSION
 from serving.app import create_app, paths
 from serving.batching import INFER, BatchingService, SharedBatcher
 from serving.boundary import RequestBoundary
-from serving.cache import RedisCache, TieredCache
+from serving.cache import TieredCache
 from serving.engine.remembered import default_folder
 from serving.errors import ServingError
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
@@ -112,6 +112,8 @@ class SentimentService:
         """Open the way from the routes to the model, and warm it up, before the worker is ready."""
         shared = None
         if settings.redis_url:
+            from serving.redis_cache import RedisCache
+
             shared = RedisCache(
                 settings.redis_url,
                 metrics,

@@ -11,7 +11,8 @@ from redis.exceptions import ConnectionError
 
 from data.bundle import Bundle, Manifest
 from data.probability import Calibration
-from serving.cache import CacheKeys, RedisCache, Reuse, TieredCache
+from serving.cache import CacheKeys, Reuse, TieredCache
+from serving.redis_cache import RedisCache
 from serving.telemetry.metrics import Metrics
 
 TEXT = "비밀스러운 리뷰"

@@ -1,0 +1,99 @@
+"""Redis behind the in-process cache; a module of its own, for its library takes a while to load."""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError, ResponseError
+
+from serving.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+TTL_JITTER = 0.1
+"""Entries expire up to this share earlier, so that those stored together do not vanish together."""
+POOL_CONNECTIONS = 16
+
+
+class RedisCache:
+    """A Redis server, asked with a short time limit and not at all for a while after it failed."""
+
+    def __init__(self, url: str, metrics: Metrics, *, ttl_s: int, timeout_ms: int, retry_after_s: float) -> None:
+        timeout_s = timeout_ms / 1_000
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=POOL_CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        self._redis: Redis = Redis.from_pool(pool)  # closes the pool with itself
+        self._metrics = metrics
+        self._ttl_s = ttl_s
+        self._retry_after_s = retry_after_s
+        self._open_until = 0.0
+        self._writes_open_until = 0.0
+
+    async def get(self, keys: Sequence[str]) -> list[float | None]:
+        """See ``SharedCache.get``."""
+        if not keys or self._is_open():
+            self._metrics.looked_up("shared", "bypass", len(keys))
+            return [None] * len(keys)
+        try:
+            found = [_parsed(value) for value in await self._redis.mget(keys)]
+        except (RedisError, OSError) as error:
+            self._failed(error)
+            self._metrics.looked_up("shared", "error", len(keys))
+            return [None] * len(keys)
+        hits = len(keys) - found.count(None)
+        self._metrics.looked_up("shared", "hit", hits)
+        self._metrics.looked_up("shared", "miss", len(keys) - hits)
+        return found
+
+    async def set(self, entries: Mapping[str, float]) -> None:
+        """See ``SharedCache.set``."""
+        if not entries or self._is_open() or time.monotonic() < self._writes_open_until:
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, positive in entries.items():
+            expiry_s = max(1, round(self._ttl_s * random.uniform(1.0 - TTL_JITTER, 1.0)))
+            pipeline.set(key, json.dumps({"positive": positive}), ex=expiry_s)
+        try:
+            await pipeline.execute()
+        except ResponseError as error:  # read-only, full, or not allowed: it answers, so it may still be read
+            self._writes_open_until = time.monotonic() + self._retry_after_s
+            log.warning("Redis refused a write (%s); none for %.1f s", type(error).__name__, self._retry_after_s)
+        except (RedisError, OSError) as error:
+            self._failed(error)
+
+    async def connected(self) -> bool:
+        """Whether a ping comes back; asks even while the cache is left alone."""
+        try:
+            return bool(await self._redis.ping())
+        except (RedisError, OSError):
+            return False
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    def _is_open(self) -> bool:
+        return time.monotonic() < self._open_until
+
+    def _failed(self, error: Exception) -> None:
+        self._open_until = time.monotonic() + self._retry_after_s
+        log.warning("Redis failed (%s); not asked again for %.1f s", type(error).__name__, self._retry_after_s)
+
+
+def _parsed(value: bytes | str | None) -> float | None:
+    """A stored probability; anything else that Redis may hold under the key counts as a miss."""
+    if value is None:
+        return None
+    try:
+        positive = float(json.loads(value)["positive"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return positive if 0.0 <= positive <= 1.0 else None
