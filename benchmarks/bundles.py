@@ -1,12 +1,12 @@
 """A bundle of a model that nobody trained: for benchmarks and tests that need a real one in a second."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from data.bundle import FULL, GRAPH_FILE, Bundle, Golden, Manifest, length_quantiles
-from data.encode import TOKENIZER_FILE, Encoder, IdArray
+from data.encode import TOKENIZER_FILE, Encoder, IdArray, pad
 from data.files import sha256
 from data.labels import NeutralBand
 from data.probability import Calibration
@@ -18,6 +18,15 @@ from training.predict import logits
 
 INT8 = "int8"
 INT8_FILE = "model.int8.onnx"
+SAMPLES = ("정말 재미있어요", "시간이 아깝다. 별로", "그냥 그래요 ㅋㅋ")
+"""Golden samples, where it does not matter which."""
+CALIBRATION_REVIEWS, CALIBRATION_ROWS = 256, 16
+
+
+def calibration_batches(rows: Sequence[Sequence[int]], pad_id: int) -> Iterator[tuple[IdArray, IdArray]]:
+    """Some of ``rows`` in batches of similar length, for the ranges of 8 bits."""
+    some = sorted(rows[:CALIBRATION_REVIEWS], key=len)
+    return (pad(some[start : start + CALIBRATION_ROWS], pad_id) for start in range(0, len(some), CALIBRATION_ROWS))
 
 
 def write_bundle(

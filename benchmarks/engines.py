@@ -22,7 +22,7 @@ import onnxruntime
 import torch
 from transformers import PreTrainedModel
 
-from benchmarks.bundles import write_bundle
+from benchmarks.bundles import SAMPLES, calibration_batches, write_bundle
 from benchmarks.machine import described
 from benchmarks.products import product_ops
 from benchmarks.subjects import MAX_LENGTH_TOKENS, SEED, SHAPES, Arithmetic, Corpus, Shape, nsmc_folder
@@ -41,7 +41,6 @@ from serving.model import Model
 
 AS_THEY_COME = 32
 SAMPLE_REVIEWS = 4_096
-CALIBRATION_REVIEWS = 256
 MARKS = {"base": (8.0, 4.0, 0.45), "small": (10.0, 5.0, 0.35)}
 """Wanted of the best way: times transformers one by one, times it in batches, share of the ceiling."""
 SCHEDULED_MARK, SINGLE_MARK, SCORING_MARK = 2.5, 1.1, 0.9
@@ -115,13 +114,12 @@ def random_bundle(shape: Shape, corpus: Corpus, folder: Path) -> tuple[Bundle, P
     """A bundle of random weights, in full precision and in 8 bits, and its model."""
     model = shape.model(SEED).eval()
     pad_id = Encoder(corpus.tokenizer_json, MAX_LENGTH_TOKENS).pad_id
-    rows = sorted(corpus.dev.rows[:CALIBRATION_REVIEWS], key=len)
     bundle = write_bundle(
         folder,
         model,
         corpus.tokenizer_json,
-        ["정말 재미있어요", "시간이 아깝다. 별로", "그냥 그래요 ㅋㅋ"],
-        (pad(rows[start : start + 16], pad_id) for start in range(0, len(rows), 16)),
+        SAMPLES,
+        calibration_batches(corpus.dev.rows, pad_id),
         name="random",
         max_length_tokens=MAX_LENGTH_TOKENS,
         lengths=map(len, corpus.dev.rows),

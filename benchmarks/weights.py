@@ -13,11 +13,11 @@ import torch
 from tokenizers import Tokenizer
 from transformers import ElectraForSequenceClassification, PreTrainedTokenizerFast
 
-from benchmarks.bundles import write_bundle
+from benchmarks.bundles import SAMPLES, calibration_batches, write_bundle
 from benchmarks.reviews import cleaned
 from benchmarks.subjects import SEED, Corpus, Shape
 from data.bundle import GRAPH_FILE
-from data.encode import Encoder, pad
+from data.encode import Encoder
 from data.labels import NAMES
 from data.probability import margin
 from pipelines.serve import STORE_FOLDER, environment
@@ -26,8 +26,7 @@ from training.predict import logits
 MAX_LENGTH_TOKENS = 512
 MARGIN_DEVIATION = 2.0
 """Of the log odds, over reviews: random weights alone would call every review about as likely good as bad."""
-JUDGED, CALIBRATION = 512, 256
-GOLDEN = ("정말 재미있어요", "시간이 아깝다. 별로", "그냥 그래요 ㅋㅋ")
+JUDGED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,13 @@ class Weights:
         """Write all of it into ``folder``."""
         model = _decided(shape, corpus)
         made = cls(folder, sum(parameter.numel() for parameter in model.parameters()))
-        rows = sorted(corpus.dev.rows[:CALIBRATION], key=len)
         pad_id = Encoder(corpus.tokenizer_json, MAX_LENGTH_TOKENS).pad_id
         write_bundle(
             made.bundle,
             model,
             corpus.tokenizer_json,
-            GOLDEN,
-            (pad(rows[start : start + 16], pad_id) for start in range(0, len(rows), 16)),
+            SAMPLES,
+            calibration_batches(corpus.dev.rows, pad_id),
             name="random",
             max_length_tokens=MAX_LENGTH_TOKENS,
             lengths=map(len, corpus.dev.rows),

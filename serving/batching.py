@@ -30,9 +30,9 @@ Rows = list[list[int]]
 class ReadyDispatcher(CorkDispatcher[Rows, list[float]]):
     """BentoML's dispatcher, but a batch leaves as soon as the model is free, with whatever waits by then.
 
-    BentoML's own policy holds a batch back while it expects more rows to pay for the wait; after a burst it expects
-    them for many seconds. While the model is at work rows gather by themselves, so under load batches are full, and a
-    lone caller never waits. A batch is bounded in rows and in tokens. Rows whose callers have left are not inferred.
+    BentoML's own policy holds a batch back while it expects more rows to pay for the wait. While the model is at work
+    rows gather by themselves, so under load batches are full, and a lone caller never waits. A batch is bounded in rows
+    and in tokens. Rows whose callers have left are not inferred.
     """
 
     def __init__(self, stock: "CorkDispatcher[Any, Any]", max_batch_tokens: int, metrics: Metrics) -> None:

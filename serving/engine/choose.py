@@ -132,7 +132,7 @@ def choose(bundle: Bundle, wanted: Wanted, *, trial_s: float = TRIAL_S) -> Choic
         log.warning("%s; the CPU takes over", error)
         return replace(choose(bundle, anything, trial_s=trial_s), degraded=str(error))
     log.info("%s", "; ".join(map(str, trials)))
-    return Choice(schedule, trials, degraded, psutil.Process().memory_info().rss >> 20)
+    return Choice(schedule, trials, degraded, _memory_mib())
 
 
 def settled(bundle: Bundle, taken: Trial, cut: Cut, trials: tuple[Trial, ...]) -> Choice | None:
@@ -146,7 +146,7 @@ def settled(bundle: Bundle, taken: Trial, cut: Cut, trials: tuple[Trial, ...]) -
     except (BundleError, EngineFailed) as error:
         log.warning("the engine that was chosen before fails: %s", error)
         return None
-    return Choice(schedule, trials, None, psutil.Process().memory_info().rss >> 20)
+    return Choice(schedule, trials, None, _memory_mib())
 
 
 def reference(bundle: Bundle) -> Choice:
@@ -201,6 +201,10 @@ def warm_up(schedule: Schedule, rows: Rows, max_length_tokens: int) -> None:
     longest = [first, *np.resize(words or [last], max_length_tokens - 2), last]
     streams, calls = schedule.engine.layout.streams, max(1, schedule.cut.batch_tokens // max_length_tokens)
     schedule.logits([longest] * streams * calls)
+
+
+def _memory_mib() -> int:
+    return int(psutil.Process().memory_info().rss) >> 20
 
 
 def _call_tokens(engine: Engine, rows: Rows, trial_s: float) -> int:

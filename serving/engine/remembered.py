@@ -111,7 +111,6 @@ def _read(file: Path) -> Decision | None:
 
 def _write(file: Path, decision: Decision) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with writing(file) as temporary:
             temporary.write_text(json.dumps(asdict(decision)), encoding="utf-8")
     except OSError as error:
