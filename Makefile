@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve ui test test-fast test-e2e browser check bench bench-engine bench-training bench-serving gpu-check lock clean
+.PHONY: help install demo profile repro sweep compare serve ui audit test test-fast test-e2e browser check bench bench-engine bench-training bench-serving bench-rollout gpu-check lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ serve: $(READY) ## Serve the packaged champion on PORT / 서비스 실행
 ui: $(READY) ## MLflow's UI on port 5000 / MLflow 화면
 	cd $(WORKSPACE) && mkdir -p mlruns && mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns/mlflow.db}"
 
+audit: $(READY) ## Verify the promotion log; AT=2026-11-23T14:00 says what was champion then / 승격 기록 검증
+	$(BIN)/python -m pipelines.audit $(if $(AT),--at $(AT))
+
 test: $(READY) browser ## All tests, those through real processes beside the others / 전체 테스트
 	@$(MAKE) --no-print-directory --output-sync=target -j2 test-fast test-e2e
 
@@ -90,6 +93,9 @@ bench-training: $(READY) ## Our loop beside transformers' Trainer (SHAPE=compact
 
 bench-serving: $(READY) ## Our service beside others over HTTP (SHAPE=small,base) / 서비스 성능 비교
 	$(BIN)/python -m benchmarks.serving $(if $(SHAPE),--shape $(SHAPE))
+
+bench-rollout: $(READY) ## What a rollout costs those who are served / 모델 교체 비용
+	$(BIN)/python -m benchmarks.rollout
 
 gpu-check: $(READY) ## Whether a GPU trains like a CPU, and how fast / GPU 점검
 	$(BIN)/python -m benchmarks.gpu_check

@@ -16,6 +16,7 @@ from serving.cache import TieredCache
 from serving.model import Model
 from serving.sentiment import Batcher, Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry.metrics import Metrics
 
 VARIABLE = "CHROMIUM"
@@ -41,12 +42,9 @@ def chromium() -> str:
 class Directly:
     """A ``serving.sentiment.Batcher`` that runs the model at once."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    async def positive(self, rows: list[list[int]]) -> list[float]:
+    async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         """See ``serving.sentiment.Batcher.positive``."""
-        answers: list[float] = self._model.positive(rows).tolist()
+        answers: list[float] = model.positive(rows).tolist()
         return answers
 
 
@@ -54,7 +52,7 @@ def application(model: Model, batcher: Batcher | None = None, settings: Settings
     """All routes around ``model``, with a cache in this process."""
     metrics = Metrics(CollectorRegistry())
     app = create_app(settings or Settings())
-    app.state.sentiment = Sentiment(model, batcher or Directly(model), TieredCache(1_000, metrics), metrics)
+    app.state.slots = Slots(Sentiment(model, batcher or Directly(), TieredCache(1_000, metrics), metrics))
     return app
 
 

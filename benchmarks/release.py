@@ -11,10 +11,12 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import numpy.typing as npt
 from bentoml._internal.marshal.dispatcher import CorkDispatcher
 from bentoml.exceptions import ServiceUnavailable
 from prometheus_client import CollectorRegistry
@@ -23,47 +25,49 @@ from benchmarks.machine import described
 from benchmarks.subjects import nsmc_folder
 from data import nsmc
 from data.text import clean
-from serving.batching import ReadyDispatcher, Rows
+from serving.batching import Piece, Pieces, ReadyDispatcher, Rows
 from serving.engine.choose import Wanted
 from serving.model import Model
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 
-Call = Callable[[Rows], Awaitable[list[float] | None]]
+Call = Callable[[Pieces], Awaitable[list[float] | None]]
 ALONE_S, LOAD_S = 2.0, 3.0
 CLIENTS = (8, 32, 64)
 SHARE = 0.5
 
 
-def dispatchers() -> dict[str, CorkDispatcher[Rows, list[float]]]:
+def dispatchers() -> dict[str, CorkDispatcher[Pieces, list[float]]]:
     """BentoML's and ours, with the service's own limits."""
     settings = Settings()
 
     def refused() -> NoReturn:
         raise ServiceUnavailable("waited too long")
 
-    def stock() -> CorkDispatcher[Rows, list[float]]:
+    def stock() -> CorkDispatcher[Pieces, list[float]]:
         return CorkDispatcher(
             settings.max_latency_ms, settings.max_batch_size, fallback=refused, get_batch_size=len, batch_dim=(0, 0)
         )
 
-    ready = ReadyDispatcher(stock(), settings.max_batch_tokens, Metrics(CollectorRegistry()))
+    ready = ReadyDispatcher(stock(), Metrics(CollectorRegistry()))
     return {"BentoML's": stock(), "ours": ready}
 
 
-def judging(model: Model, pool: ThreadPoolExecutor, batches: list[int]) -> Callable[..., Awaitable[list[list[float]]]]:
+def judging(
+    judge: Callable[[Rows], npt.NDArray[np.float64]], threads: ThreadPoolExecutor, batches: list[int]
+) -> Callable[..., Awaitable[list[list[float]]]]:
     """What a dispatcher calls with the rows of several callers; keeps how many they were."""
 
-    async def judge(jobs: Sequence[Rows]) -> list[list[float]]:
+    async def judged(jobs: Sequence[Pieces]) -> list[list[float]]:
         batches.append(len(jobs))
-        rows = [row for job in jobs for row in job]
-        answers = await asyncio.get_running_loop().run_in_executor(pool, model.positive, rows)
+        rows = [piece.ids for job in jobs for piece in job]
+        answers = await asyncio.get_running_loop().run_in_executor(threads, judge, rows)
         return [[float(answer)] for answer in answers]
 
-    return judge
+    return judged
 
 
-async def load(call: Call, rows: Rows, clients: int, seconds: float) -> list[float]:
+async def load(call: Call, rows: Pieces, clients: int, seconds: float) -> list[float]:
     """Seconds that each call took, of so many callers that ask one after the other."""
     taken: list[float] = []
     until = time.perf_counter() + seconds
@@ -79,11 +83,11 @@ async def load(call: Call, rows: Rows, clients: int, seconds: float) -> list[flo
     return taken
 
 
-async def by_chance(call: Call, rows: Rows, rate: float, seconds: float, random: np.random.Generator) -> list[float]:
+async def by_chance(call: Call, rows: Pieces, rate: float, seconds: float, random: np.random.Generator) -> list[float]:
     """Seconds from when each review came until it was answered; they come at ``rate`` a second (a Poisson process)."""
     taken: list[float] = []
 
-    async def one(row: list[int], due: float) -> None:
+    async def one(row: Piece, due: float) -> None:
         await call([row])
         taken.append(time.perf_counter() - due)
 
@@ -96,7 +100,7 @@ async def by_chance(call: Call, rows: Rows, rate: float, seconds: float, random:
     return taken
 
 
-async def measured(call: Call, rows: Rows, batches: list[int], rate: float | None) -> dict[str, tuple[float, ...]]:
+async def measured(call: Call, rows: Pieces, batches: list[int], rate: float | None) -> dict[str, tuple[float, ...]]:
     """One round of one rule: by load, reviews a second, p50 and p99 in ms, and reviews a batch."""
     found: dict[str, tuple[float, ...]] = {}
 
@@ -116,16 +120,20 @@ async def measured(call: Call, rows: Rows, batches: list[int], rate: float | Non
     return found
 
 
-async def compared(model: Model, rows: Rows, rounds: int) -> list[str]:
+async def compared(model: Model, rows: Pieces, rounds: int) -> list[str]:
     """The table's lines."""
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     rate: float | None = None
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as one_batch:
         ways = dispatchers()
+        judges = {
+            "BentoML's": partial(judging, model.positive, one_batch),
+            "ours": partial(judging, model.positive_of_call, model.runner.schedule.streams),
+        }
         for _ in range(rounds):
             for name, dispatcher in ways.items():
                 batches: list[int] = []
-                one = await measured(dispatcher(judging(model, pool, batches)), rows, batches, rate)
+                one = await measured(dispatcher(judges[name](batches)), rows, batches, rate)
                 rate = rate or SHARE * one[f"{CLIENTS[-1]} callers"][0]
                 for kind, figures in one.items():
                     found.setdefault((kind, name), []).append(figures)
@@ -150,7 +158,7 @@ def main() -> None:
     texts = [
         text for review in nsmc.read(nsmc_folder(arguments.nsmc) / "ratings_test.txt") if (text := clean(review.text))
     ]
-    rows = model.bundle.encoder.encode(texts[:8_192], truncate=True)
+    rows = [Piece(model, ids) for ids in model.bundle.encoder.encode(texts[:8_192], truncate=True)]
     print(
         f"{described(cpu=True)}; {model.engine.name} in {model.engine.precision}, {model.engine.layout}\n", flush=True
     )

@@ -128,7 +128,7 @@ class Comparison:
     def _load_engine(self, up: Running) -> None:
         info: dict[str, Any] = json.loads(up.get("/api/v1/sentiment/model-info"))
         self.engine = bare.load(self.weights.bundle, info)
-        schedule = self.engine.runner.choice.schedule
+        schedule = self.engine.runner.schedule
         theirs = {key: info["engine_choice"][key] for key in ("streams", "threads", "batch_tokens", "call_tokens")}
         self._note(
             f"ours: {info['engine']} in {info['precision']}, {theirs}; the bare engine: "

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import fields, is_dataclass
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from data.errors import SettingError
 
 T = TypeVar("T")
-_NAMES = {str: "a string", int: "an integer", float: "a finite number", bool: "true or false"}
+_NAMES = {str: "a string", int: "an integer", float: "a finite number", bool: "true or false", NoneType: "null"}
 
 
 def typed(value: Any, kind: type[T], place: str = "") -> T:

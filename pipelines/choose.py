@@ -196,7 +196,7 @@ def main() -> None:
         },
     )
     if decision.promoted:
-        registry.promote(candidate)
+        registry.promote(candidate, reasons, decision.figures)
     artifacts.write_json(artifacts.DECISION, record)
     print(f"version {candidate.number} {'is champion' if decision.promoted else 'was refused'}: {reasons}")
 

@@ -22,6 +22,7 @@ from pipelines.stage import run
 
 FOLDER = Path("workspaces") / "demo"
 START_LIMIT_S = 60.0
+STOP_LIMIT_S = 20.0
 PREFIX = "/api/v1/sentiment"
 REVIEWS = (
     "정말 최고의 영화였어요! 연기도 훌륭하고 여운이 남네요 ㅠㅠ",
@@ -53,12 +54,17 @@ def serving(folder: Path) -> Iterator[str]:
         _wait_until_ready(base, server, log)
         yield base
     finally:
-        server.terminate()
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server: politely, and where that does not help, at once."""
+    server.terminate()
+    try:
+        server.wait(timeout=STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def call(url: str, body: Any = None) -> Any:

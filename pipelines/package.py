@@ -1,6 +1,8 @@
 """Put the champion into the Bento model store under its own tag, and build the Bento that embeds exactly that tag."""
 
+import asyncio
 import hashlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +17,10 @@ from pipelines import artifacts, stage
 from pipelines.errors import PackagingError, RegistryError
 from pipelines.params import Params
 from pipelines.registry import BUNDLE, Registry, Version
+from serving.errors import ServingError
+from serving.rollout.gates import Limits
+from serving.rollout.operator import Operator, Order
+from serving.rollout.place import default_folder, store_at
 
 BENTOFILE = Path("bentofile.yaml")
 
@@ -76,6 +82,27 @@ def _check_digest(bundle: Bundle, version: Version, where: str) -> None:
         )
 
 
+def stage_in_service(tag: str) -> str:
+    """Have the running service load ``tag`` beside what is live, without traffic; says what came of it.
+
+    A service that is not there, or is in the middle of another rollout, is no reason for a pipeline to fail.
+    """
+
+    async def order() -> None:
+        name = os.environ.get("ROLLOUT_NAME", "default")
+        store = store_at(os.environ.get("REDIS_URL"), default_folder(), name)
+        try:
+            await Operator(store, Limits(), 0.0).carry_out(Order("stage", "pipeline", "the new champion", tag))
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(order())
+    except ServingError as error:
+        return f"{tag} was not staged: {error}"
+    return f"{tag} is staged; `python -m serving.rollout status` says when it is ready"
+
+
 def main() -> None:
     """Stage package."""
     params = Params.load()
@@ -90,6 +117,8 @@ def main() -> None:
     bento = build_bento(tag)
     artifacts.write_json(artifacts.PACKAGE, {"model_tag": tag, "bento_tag": bento, "bundle_digest": version.digest})
     print(f"{bento} embeds {tag}")
+    if params.package.stage:
+        print(stage_in_service(tag))
 
 
 if __name__ == "__main__":

@@ -144,6 +144,16 @@ class Choose(_Section):
     max_drop_points: float = Field(ge=0.0, le=100.0)
 
 
+class Package(_Section):
+    """What happens to a new champion once it is packaged.
+
+    With ``stage`` it is staged in the running service (``serving.rollout``), without any traffic; moving traffic is an
+    operator's. Where the service keeps its rollout say ``REDIS_URL``, ``ROLLOUT_FOLDER`` and ``ROLLOUT_NAME``.
+    """
+
+    stage: bool
+
+
 class Params(_Section):
     """All settings of one run."""
 
@@ -159,6 +169,7 @@ class Params(_Section):
     export: Export
     register_: Register = Field(alias="register")
     choose: Choose
+    package: Package
 
     @model_validator(mode="after")
     def _positions_hold_the_longest_review(self) -> Self:

@@ -4,8 +4,10 @@ A version is identified by the digest of its bundle. Everything here may be call
 restores a stage's outputs without running it, and an interrupted stage runs twice.
 """
 
+import getpass
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from data.bundle import Bundle
+from data.ledger import Entry, following, verify
 from pipelines.errors import RegistryError
 from pipelines.lineage import DatasetUse, datasets_used, git_commit
 from pipelines.params import Params, Register
@@ -35,7 +38,9 @@ STORE = Path("mlruns")
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 BUNDLE, EVALUATION, REPORTS = "bundle", "evaluation", "reports"
 DIGEST_TAG, ROWS_TAG, DECISION_TAG = "bundle_digest", "test_rows_sha256", "gate_decision"
-_PARAM_LIMIT, _TAG_LIMIT = 6000, 8000
+PROMOTION_TAG = "promotion_"
+"""Of the model: an entry of the promotion log each, because MLflow itself forgets where an alias was."""
+_PARAM_LIMIT, _TAG_LIMIT, _WHY_LIMIT = 6000, 8000, 2000
 _BATCH_LIMIT = 100
 
 
@@ -216,12 +221,51 @@ class Registry:
                 return None
             raise
 
-    def promote(self, version: Version) -> None:
-        """Let ``champion`` name ``version`` and ``previous`` the one before it."""
+    def promote(self, version: Version, why: str, figures: Mapping[str, float]) -> None:
+        """Alias ``champion`` becomes ``version`` and ``previous`` the one before it; the promotion log says so.
+
+        The log is written first: what was interrupted after that is finished by the next call, and not noted twice.
+        Raises RegistryError where somebody else promotes at the same time, and LedgerBroken for a log that was changed.
+        """
         before = self.champion()
-        if before is not None and before.number != version.number:
+        if before is not None and before.number == version.number:
+            return
+        entries = self.promotions()
+        verify(entries)
+        last = entries[-1] if entries else None
+        if last is None or (last.before, last.after) != (_number(before), _number(version)):
+            self._note(last, before, version, why, figures)
+        if before is not None:
             self._client.set_registered_model_alias(self._names.model, PREVIOUS, str(before.number))
         self._client.set_registered_model_alias(self._names.model, CHAMPION, str(version.number))
+
+    def promotions(self) -> list[Entry]:
+        """The promotion log, oldest first, out of the model's tags. Raises LedgerBroken for what is no entry."""
+        try:
+            tags = self._client.get_registered_model(self._names.model).tags
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return []
+            raise
+        return [Entry.from_json(tags[name]) for name in sorted(tags) if name.startswith(PROMOTION_TAG)]
+
+    def _note(
+        self, last: Entry | None, before: Version | None, version: Version, why: str, figures: Mapping[str, float]
+    ) -> None:
+        entry = following(
+            last,
+            at=round(time.time(), 3),
+            who=f"{getpass.getuser()}@{socket.gethostname()}",
+            what="promote",
+            before=_number(before),
+            after=_number(version),
+            why=why[:_WHY_LIMIT],
+            figures={name: float(figure) for name, figure in figures.items()},
+        )
+        name = f"{PROMOTION_TAG}{entry.number:06d}"
+        self._client.set_registered_model_tag(self._names.model, name, entry.to_json())
+        if self._client.get_registered_model(self._names.model).tags.get(name) != entry.to_json():
+            raise RegistryError("somebody else promoted at the same time; run it again")
 
     def tag_version(self, version: Version, tags: Mapping[str, str]) -> None:
         """Set tags of a version, replacing those of the same name."""
@@ -251,6 +295,10 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def _number(version: Version | None) -> str | None:
+    return None if version is None else str(version.number)
 
 
 def new_run(registry: Registry, params: Params) -> str:

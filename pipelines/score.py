@@ -126,7 +126,7 @@ def _engine(model: Model) -> dict[str, Any]:
     return {
         "engine": model.engine.name,
         "precision": model.engine.precision,
-        **asdict(model.runner.choice.schedule.cut),
+        **asdict(model.runner.schedule.cut),
     }
 
 

@@ -19,14 +19,19 @@ from serving import body, problems, schema
 from serving.cache import ASK_AND_KEEP, Reuse
 from serving.engine.choose import Choice
 from serving.errors import DeadlineExceeded, ModelUnavailable, RequestInvalid
+from serving.model import Model
 from serving.problems import InputProblem
-from serving.sentiment import Answer, Sentiment
+from serving.sentiment import Answer
+from serving.slots import Slots, Turn
 from serving.watch import Watch
 
 Body = TypeVar("Body", bound=BaseModel)
 
 VERSION = "1.0.0"
 PREFIX = "/api/v1/sentiment"
+CALLER = "X-Client-ID"
+"""By this header callers are told apart where a share of them is answered by another model."""
+MODEL_TAG = "X-Model-Tag"
 _DIGITS = 4
 """Decimals of a probability: finer ones would tell apart batches, not reviews."""
 _GZIP_BYTES = 1_024
@@ -95,7 +100,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
     """Judge one review."""
     started = time.perf_counter()
     asked = await parsed(request, schema.AnalyzeRequest)
-    service = sentiment_of(request)
+    service = turn_of(request)
     try:
         with Watch(request):
             (answer,) = await service.analyze([asked.text], truncate=asked.truncate, reuse=reuse_of(request))
@@ -103,7 +108,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
         raise InputProblem.of(error, "text") from error
     result = {"text": asked.text} | result_of(answer, probabilities=asked.return_probabilities)
     data = result | {"model_tag": service.model.tag, "processing_time_ms": elapsed_ms(started)}
-    return Utf8JsonResponse({"status": "success", "data": data}).packed_for(request)
+    return success(request, data)
 
 
 @router.post(
@@ -120,7 +125,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
     limit = request.app.state.settings.max_texts
     if len(asked.texts) > limit:
         raise RequestInvalid(f"texts holds {len(asked.texts)} reviews; at most {limit} are allowed", "texts")
-    service = sentiment_of(request)
+    service = turn_of(request)
     try:
         with Watch(request):
             answers = await service.analyze(asked.texts, truncate=asked.truncate, reuse=reuse_of(request))
@@ -136,7 +141,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
         "model_tag": service.model.tag,
         "processing_time_ms": elapsed_ms(started),
     }
-    return Utf8JsonResponse({"status": "success", "data": data}).packed_for(request)
+    return success(request, data)
 
 
 @router.get(
@@ -146,7 +151,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
 )
 async def health(request: Request) -> Utf8JsonResponse:
     """Whether the service can answer, and what it lacks."""
-    service: Sentiment | None = request.app.state.sentiment
+    service: Slots | None = request.app.state.slots
     redis = service is not None and await service.cache.connected()
     content = {
         "status": _status(service, redis),
@@ -164,18 +169,22 @@ async def health(request: Request) -> Utf8JsonResponse:
 )
 async def model_info(request: Request) -> Utf8JsonResponse:
     """What model is live."""
-    return Utf8JsonResponse(_model_info(sentiment_of(request)))
+    return Utf8JsonResponse(_model_info(slots_of(request).model))
 
 
-def _status(service: Sentiment | None, redis_connected: bool) -> str:
+BUSIEST: dict[str, Route] = {f"{PREFIX}/analyze": analyze, f"{PREFIX}/batch": batch}
+"""See ``serving.express``."""
+
+
+def _status(service: Slots | None, redis_connected: bool) -> str:
     if service is None:
         return "unhealthy"
     out = service.cache.has_shared and not redis_connected
     return "degraded" if out or service.model.runner.choice.degraded else "healthy"
 
 
-def _model_info(service: Sentiment) -> dict[str, Any]:
-    model, manifest = service.model, service.model.bundle.manifest
+def _model_info(model: Model) -> dict[str, Any]:
+    manifest = model.bundle.manifest
     return {
         "model_name": manifest.model_name,
         "model_type": manifest.model_type,
@@ -214,12 +223,29 @@ def _engine_choice(choice: Choice) -> dict[str, Any]:
     }
 
 
-def sentiment_of(request: Request) -> Sentiment:
-    """What answers. Raises ModelUnavailable until there is something that does."""
-    service: Sentiment | None = request.app.state.sentiment
-    if service is None:
+def slots_of(request: Request) -> Slots:
+    """The models. Raises ModelUnavailable until there is one that answers."""
+    slots: Slots | None = request.app.state.slots
+    if slots is None:
         raise ModelUnavailable("no model is loaded yet")
-    return service
+    return slots
+
+
+def turn_of(request: Request) -> Turn:
+    """What answers this request. Raises ModelUnavailable."""
+    return slots_of(request).turn(caller_of(request))
+
+
+def caller_of(request: Request) -> str:
+    """Who asks, for a share of the callers: what the caller calls itself, else its address."""
+    named = request.headers.get(CALLER)
+    return named or (request.client.host if request.client else "")
+
+
+def success(request: Request, data: dict[str, Any]) -> Utf8JsonResponse:
+    """The answer with ``data``, whose model is named in a header, too."""
+    response = Utf8JsonResponse({"status": "success", "data": data}, headers={MODEL_TAG: data["model_tag"]})
+    return response.packed_for(request)
 
 
 def reuse_of(request: Request) -> Reuse:

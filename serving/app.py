@@ -3,11 +3,11 @@
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from serving import api, page, problems, routes_explain, stream
+from serving import api, page, problems, routes_explain, routes_rollout, stream
 from serving.api import PREFIX, VERSION
 from serving.settings import Settings
 
-_ROUTERS = (api.router, stream.router, routes_explain.router, page.routes())
+_ROUTERS = (api.router, stream.router, routes_explain.router, routes_rollout.router, page.routes())
 
 
 def paths() -> set[str]:
@@ -16,7 +16,7 @@ def paths() -> set[str]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application. ``app.state.sentiment`` is None until the service has loaded its model."""
+    """The application. ``app.state.slots`` is None until the service has loaded its model."""
     app = FastAPI(
         title="Korean review sentiment",
         version=VERSION,
@@ -25,7 +25,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.sentiment = None
+    app.state.slots = None
+    app.state.operator = None
     app.state.settings = settings
     for router in _ROUTERS:
         app.include_router(router)

@@ -7,8 +7,9 @@ kept where the routes can await it. These are internals of the pinned BentoML; `
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from _bentoml_impl.server.app import ServiceAppFactory
 from _bentoml_sdk import Service
@@ -19,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from serving.errors import Overloaded, RequestInvalid
+from serving.model import Model
 from serving.telemetry.metrics import Metrics
 
 INFER = "infer"
@@ -27,15 +29,37 @@ INFER = "infer"
 Rows = list[list[int]]
 
 
-class ReadyDispatcher(CorkDispatcher[Rows, list[float]]):
-    """BentoML's dispatcher, but a batch leaves as soon as the model is free, with whatever waits by then.
+class Piece(NamedTuple):
+    """A row of token ids, and the model that is to judge it."""
 
-    BentoML's own policy holds a batch back while it expects more rows to pay for the wait. While the model is at work
-    rows gather by themselves, so under load batches are full, and a lone caller never waits. A batch is bounded in rows
-    and in tokens. Rows whose callers have left are not inferred.
+    model: Model
+    ids: list[int]
+
+
+Pieces = list[Piece]
+Observer = Callable[[Model, int, float], None]
+"""Told of each call: whose it was, its tokens, and the seconds that it took."""
+
+
+LOOK_AHEAD = 256
+"""So many that cannot join a call are passed over in search of one that can."""
+AHEAD = 2
+"""Calls under way for each stream: one at work and one at hand, so that no stream waits for the event loop."""
+LANES = 64
+"""Parts of one request that are on their way at a time: others' rows come in between."""
+
+
+class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
+    """BentoML's dispatcher, but whoever waits is sent as soon as one of the model's streams is free, a call at a time.
+
+    A call is the job that has waited longest and whatever of the same model may share a call with it (``Cut.admits``).
+    The streams are the processor's, so models that are beside each other share them, too. BentoML's own
+    policy holds a batch back while it expects more rows to pay for the wait, and has one batch under way. While all
+    streams are at work rows gather by themselves, so under load calls are full; a lone caller never waits, and nobody
+    waits for the slowest call of a batch. Rows whose callers have left are not inferred.
     """
 
-    def __init__(self, stock: "CorkDispatcher[Any, Any]", max_batch_tokens: int, metrics: Metrics) -> None:
+    def __init__(self, stock: "CorkDispatcher[Any, Any]", metrics: Metrics) -> None:
         super().__init__(
             round(stock.max_latency * 1_000),
             stock.max_batch_size,
@@ -43,59 +67,117 @@ class ReadyDispatcher(CorkDispatcher[Rows, list[float]]):
             get_batch_size=stock.get_batch_size,
             batch_dim=stock.batch_dim,
         )
-        self._max_batch_tokens = max_batch_tokens
         self._metrics = metrics
-        self._arrived = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._calls: set[asyncio.Task[None]] = set()
 
     async def controller(self) -> None:
-        """Send batch after batch, one at a time."""
+        """Keep all streams at work while anything waits."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while jobs := self._next_batch():
-                await self.outbound_call(jobs)
+            await self._changed.wait()
+            self._changed.clear()
+            while self._has_room() and (jobs := self._next_call()):
+                call = self._loop.create_task(self.outbound_call(jobs))
+                self._calls.add(call)
+                call.add_done_callback(self._over)
 
-    async def inbound_call(self, data: Rows) -> list[float] | Exception:
+    async def inbound_call(self, data: Pieces) -> list[float] | Exception:
         """Wait for the answers to ``data``."""
-        job = Job[Rows, list[float]](time.monotonic(), data, self._loop.create_future())
+        job = Job[Pieces, list[float]](time.monotonic(), data, self._loop.create_future())
         self._queue.append(job)
-        self._arrived.set()
+        self._changed.set()
         answers = await job.future
         done = time.monotonic()
         self._metrics.waited(job.dispatch_time - job.enqueue_time, done - job.dispatch_time)
         return answers
 
-    async def outbound_call(self, inputs_info: tuple[Job[Rows, list[float]], ...], training: bool = True) -> None:
-        """Infer a batch. ``training`` tells the optimizer, which is not asked, to learn nothing of waiting times."""
-        started = time.monotonic()
-        for job in inputs_info:
-            job.dispatch_time = started
-        await super().outbound_call(inputs_info, training)
-        rows = sum(len(job.data) for job in inputs_info)
-        self._metrics.batch(rows, sum(map(_tokens, inputs_info)), time.monotonic() - started)
-
-    def _next_batch(self) -> tuple[Job[Rows, list[float]], ...]:
-        """The jobs that have waited longest, up to the bounds; a job over a bound is a batch of its own."""
-        jobs: list[Job[Rows, list[float]]] = []
-        rows = tokens = 0
+    async def outbound_call(self, inputs_info: tuple[Job[Pieces, list[float]], ...], training: bool = True) -> None:
+        """Infer a call. ``training`` tells the optimizer, which is not asked, to learn nothing of waiting times."""
         now = time.monotonic()
-        while self._queue:
-            job = self._queue[0]
+        for job in inputs_info:
+            job.dispatch_time = now
+        await super().outbound_call(inputs_info, training)
+
+    def shutdown(self) -> None:
+        """Stop; what waits is refused."""
+        super().shutdown()
+        for call in self._calls:
+            call.cancel()
+
+    def _over(self, call: "asyncio.Task[None]") -> None:
+        self._calls.discard(call)
+        self._changed.set()
+
+    def _has_room(self) -> bool:
+        """Whether the model that is next has a stream free, or one call less at hand than it may have."""
+        if not self._queue:
+            return False
+        return len(self._calls) < AHEAD * self._queue[0].data[0].model.runner.schedule.engine.layout.streams
+
+    def _next_call(self) -> tuple[Job[Pieces, list[float]], ...]:
+        """The job that has waited longest, and those after it that may share its call; a larger job is alone."""
+        jobs: list[Job[Pieces, list[float]]] = []
+        passed: list[Job[Pieces, list[float]]] = []
+        rows = longest = 0
+        now = time.monotonic()
+        while self._queue and len(passed) < LOOK_AHEAD:
+            job = self._queue.popleft()
             if job.future.done():  # its callers have left
-                self._metrics.abandoned(len(self._queue.popleft().data))
+                self._metrics.abandoned(len(job.data))
                 continue
             if now - job.enqueue_time > self.max_latency:
-                self._queue.popleft().future.cancel()  # to be refused by the fallback
+                job.future.cancel()  # to be refused by the fallback
                 continue
-            rows, tokens = rows + len(job.data), tokens + _tokens(job)
-            if jobs and (rows > self.max_batch_size or tokens > self._max_batch_tokens):
-                break
-            jobs.append(self._queue.popleft())
+            model, more, length = job.data[0].model, len(job.data), max(len(piece.ids) for piece in job.data)
+            cut = model.runner.schedule.cut
+            if jobs and model is not jobs[0].data[0].model:
+                passed.append(job)
+                continue
+            if jobs and (rows + more > self.max_batch_size or not cut.admits(rows, longest, more, length)):
+                passed.append(job)
+                if not cut.admits(rows, longest, 1, longest):  # nothing can join any more
+                    break
+                continue
+            jobs.append(job)
+            rows, longest = rows + more, max(longest, length)
+        self._queue.extendleft(reversed(passed))
         return tuple(jobs)
 
 
-def _tokens(job: Job[Rows, list[float]]) -> int:
-    return sum(map(len, job.data))
+class Inference:
+    """Runs calls, each on a thread of its own; models whose engines use the processor alike share the threads."""
+
+    def __init__(self, metrics: Metrics, observer: Observer | None = None) -> None:
+        self._metrics = metrics
+        self._observer = observer
+        self._streams: dict[int, ThreadPoolExecutor] = {}
+
+    async def __call__(self, call: Pieces) -> list[float]:
+        """P(positive) of rows that one model may be given at once. Raises what the engine raises."""
+        model, rows = call[0].model, [piece.ids for piece in call]
+        found, seconds = await asyncio.get_running_loop().run_in_executor(self._threads(model), _timed, model, rows)
+        tokens = sum(map(len, rows))
+        self._metrics.batch(len(rows), tokens, seconds)
+        if self._observer is not None:
+            self._observer(model, tokens, seconds)
+        return found
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        for threads in self._streams.values():
+            threads.shutdown()
+
+    def _threads(self, model: Model) -> ThreadPoolExecutor:
+        streams = model.runner.schedule.engine.layout.streams  # another number once a device has failed
+        if streams not in self._streams:
+            self._streams[streams] = ThreadPoolExecutor(streams, "infer")
+        return self._streams[streams]
+
+
+def _timed(model: Model, rows: Rows) -> tuple[list[float], float]:
+    started = time.perf_counter()
+    found: list[float] = model.positive_of_call(rows).tolist()
+    return found, time.perf_counter() - started
 
 
 class _Factory(ServiceAppFactory):
@@ -108,7 +190,7 @@ class _Factory(ServiceAppFactory):
 
     def __init__(self, service: "BatchingService", *, is_main: bool) -> None:
         super().__init__(service, is_main=is_main)
-        self.dispatchers[INFER] = ReadyDispatcher(self.dispatchers[INFER], service.max_batch_tokens, service.metrics)
+        self.dispatchers[INFER] = ReadyDispatcher(self.dispatchers[INFER], service.metrics)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -124,13 +206,12 @@ class BatchingService(Service[Any]):
     """A BentoML service that lets its own instance reach the dispatchers, through ``factory``."""
 
     factory: ServiceAppFactory | None = None
-    max_batch_tokens: int
     metrics: Metrics
     own_middlewares: Sequence[Middleware]
 
-    def equip(self, metrics: Metrics, max_batch_tokens: int, middlewares: Sequence[Middleware]) -> None:
+    def equip(self, metrics: Metrics, middlewares: Sequence[Middleware]) -> None:
         """What the application is to be made with."""
-        self.metrics, self.max_batch_tokens, self.own_middlewares = metrics, max_batch_tokens, middlewares
+        self.metrics, self.own_middlewares = metrics, middlewares
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application, as BentoML's server asks for it."""
@@ -143,27 +224,23 @@ class BatchingService(Service[Any]):
 class SharedBatcher:
     """Sends rows through the dispatcher of a running service; see ``serving.sentiment.Batcher``."""
 
-    def __init__(
-        self,
-        factory: ServiceAppFactory,
-        metrics: Metrics,
-        *,
-        max_batch_size: int,
-        max_batch_tokens: int,
-        max_queue_tokens: int,
-    ) -> None:
+    def __init__(self, factory: ServiceAppFactory, metrics: Metrics, *, max_queue_tokens: int) -> None:
         self._factory = factory
+        self._dispatcher = factory.dispatchers[INFER]
         self._metrics = metrics
-        self._max_batch_size = max_batch_size
-        self._max_batch_tokens = max_batch_tokens
         self._max_queue_tokens = max_queue_tokens
         self._waiting_tokens = 0
 
-    async def positive(self, rows: Rows) -> list[float]:
-        """P(positive) of each row, in order, from whatever batches the dispatcher makes of them.
+    @property
+    def load(self) -> float:
+        """How full the queue is, from 0 to 1."""
+        return self._waiting_tokens / self._max_queue_tokens
+
+    async def positive(self, model: Model, rows: Rows) -> list[float]:
+        """P(positive) of each row, in order, from whatever calls the dispatcher makes of them.
 
         Raises Overloaded at once where the queue has no room, or when a row waited too long in it; RequestInvalid for
-        more than the queue ever holds. Many rows are sent a batch at a time, so that other callers' rows come between.
+        more than the queue ever holds.
         """
         tokens = sum(map(len, rows))
         if tokens > self._max_queue_tokens:
@@ -175,27 +252,39 @@ class SharedBatcher:
             )
         self._took(tokens)
         try:
-            found: list[float] = []
-            for part in self._parts(rows):
-                found += await self._factory.batch_infer(INFER, (part,), {})
+            return await (self._infer(model, rows) if len(rows) == 1 else self._in_parts(model, rows))
         except ServiceUnavailable as error:
+            if (caller := asyncio.current_task()) and caller.cancelling():  # BentoML takes leaving for being refused
+                raise asyncio.CancelledError from error
             raise Overloaded("the request waited too long in the queue") from error
         finally:
             self._took(-tokens)
-        return found
 
     def _took(self, tokens: int) -> None:
         self._waiting_tokens += tokens
         self._metrics.queued(self._waiting_tokens)
 
-    def _parts(self, rows: Rows) -> list[Rows]:
-        """``rows``, in order, in parts that fit in a batch; a row over the bound is a part of its own."""
-        parts: list[Rows] = []
-        tokens = 0
-        for row in rows:
-            tokens += len(row)
-            if not parts or len(parts[-1]) == self._max_batch_size or tokens > self._max_batch_tokens:
-                parts.append([])
-                tokens = len(row)
-            parts[-1].append(row)
-        return parts
+    async def _infer(self, model: Model, rows: Rows) -> list[float]:
+        pieces = [Piece(model, ids) for ids in rows]
+        return await self._factory.batch_infer(INFER, (pieces,), {})  # type: ignore[no-any-return]
+
+    async def _in_parts(self, model: Model, rows: Rows) -> list[float]:
+        """Each part is of rows that may share a call, and is free to share one with others'; long rows begin."""
+        found = [0.0] * len(rows)
+        most = self._dispatcher.max_batch_size
+        calls = model.runner.schedule.cut.parts([len(row) for row in rows])
+        parts = [call[start : start + most] for call in reversed(calls) for start in range(0, len(call), most)]
+        waiting = iter(parts)
+
+        async def lane() -> None:
+            for part in waiting:
+                for row, positive in zip(part, await self._infer(model, [rows[row] for row in part]), strict=True):
+                    found[row] = positive
+
+        lanes = [asyncio.create_task(lane()) for _ in range(min(LANES, len(parts)))]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            for each in lanes:
+                each.cancel()
+        return found

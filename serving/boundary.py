@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.api import MODEL_TAG
 from serving.problems import INTERNAL, LOGGED, problem
 from serving.telemetry.logs import FIELDS, REQUEST_ID, place
 from serving.telemetry.metrics import Metrics
@@ -57,12 +58,15 @@ class RequestBoundary:
         scope["request_id"] = request_id
         token = REQUEST_ID.set(request_id)
         status = 0
+        answered_by: str | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_by
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = request_id
+                answered_by = headers.get(MODEL_TAG)
             await send(message)
 
         try:
@@ -73,10 +77,10 @@ class RequestBoundary:
                 response = problem(Request(scope), INTERNAL, LOGGED)
                 await response(scope, receive, send_with_id)
         finally:
-            self._finished(scope, status, time.perf_counter() - started)
+            self._finished(scope, status, time.perf_counter() - started, answered_by)
             REQUEST_ID.reset(token)
 
-    def _finished(self, scope: Scope, status: int, seconds: float) -> None:
+    def _finished(self, scope: Scope, status: int, seconds: float, answered_by: str | None) -> None:
         path = scope["path"]
         if path in self._quiet:
             return
@@ -84,4 +88,6 @@ class RequestBoundary:
         self._metrics.request(route, status, seconds)
         if self._logged and access.isEnabledFor(logging.INFO):
             fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1e3, 2)}
+            if answered_by is not None:
+                fields["model_tag"] = answered_by
             access.info("answered", extra={FIELDS: fields})

@@ -7,7 +7,10 @@ ServingError
 ├── RequestInvalid       a request that breaks the contract
 ├── Overloaded           the queue is full, or the request waited too long in it
 ├── DeadlineExceeded     the answer would come too late
-└── CallerLeft           nobody waits for the answer any more
+├── CallerLeft           nobody waits for the answer any more
+├── RolloutRefused       a command that the state of the rollout does not allow
+├── RolloutUnreachable   where the state of the rollout is kept cannot be reached
+└── NotAllowed           a command without the key for it
 """
 
 
@@ -45,3 +48,15 @@ class DeadlineExceeded(ServingError):
 
 class CallerLeft(ServingError):
     """Nobody waits for the answer any more."""
+
+
+class RolloutRefused(ServingError):
+    """A command that the state of the rollout, a gate or a worker does not allow; the message says which and why."""
+
+
+class RolloutUnreachable(ServingError):
+    """Where the state of the rollout is kept cannot be reached, or holds something else."""
+
+
+class NotAllowed(ServingError):
+    """A command without the key for it."""

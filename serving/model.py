@@ -51,11 +51,15 @@ class Model:
     @property
     def engine(self) -> Engine:
         """What answers now."""
-        return self.runner.choice.schedule.engine
+        return self.runner.schedule.engine
 
     def positive(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
         """Calibrated P(positive), (N,), of N token id rows."""
         return self.bundle.manifest.calibration.positive(self.runner.logits(rows))
+
+    def positive_of_call(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+        """The same for rows that may share a call of the engine, on the thread that asks."""
+        return self.bundle.manifest.calibration.positive(self.runner.call(rows))
 
     def positive_of(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Calibrated P(positive), (N,), of N clean texts, each cut where the model's length ends."""

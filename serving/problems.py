@@ -15,7 +15,17 @@ from starlette.exceptions import HTTPException
 
 from data.errors import EmptyText, InvalidText, TextTooLong
 from serving import schema
-from serving.errors import CallerLeft, DeadlineExceeded, ModelUnavailable, Overloaded, RequestInvalid, ServingError
+from serving.errors import (
+    CallerLeft,
+    DeadlineExceeded,
+    ModelUnavailable,
+    NotAllowed,
+    Overloaded,
+    RequestInvalid,
+    RolloutRefused,
+    RolloutUnreachable,
+    ServingError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:nsmc-sentiment:problem:"
@@ -58,11 +68,22 @@ TOO_LONG = Kind(
 )
 OVERLOADED = Kind("overloaded", "The service has more work than it can do", 503, "the queue is full")
 NO_MODEL = Kind("no-model", "No model is loaded", 503, "no model is loaded yet")
+NOT_ALLOWED = Kind(
+    "not-allowed",
+    "The key for it is missing",
+    401,
+    "the Authorization header does not hold the admin key as a bearer token",
+)
+REFUSED = Kind(
+    "rollout-refused", "The rollout does not allow it", 409, "nothing is staged, so there is nothing to promote"
+)
+UNREACHABLE = Kind("rollout-unreachable", "The rollout's state cannot be reached", 503, "Redis cannot be reached")
 LEFT = Kind("caller-left", "The caller hung up", 499)
 DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504, "no answer within 10.0 s")
 INTERNAL = Kind("internal-error", "Something went wrong here", 500)
 KINDS = (
-    NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, LEFT, DEADLINE,
+    NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, NOT_ALLOWED,
+    REFUSED, UNREACHABLE, LEFT, DEADLINE,
     INTERNAL,
 )  # fmt: skip
 
@@ -89,6 +110,9 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (ModelUnavailable, NO_MODEL),
     (DeadlineExceeded, DEADLINE),
     (CallerLeft, LEFT),
+    (NotAllowed, NOT_ALLOWED),
+    (RolloutRefused, REFUSED),
+    (RolloutUnreachable, UNREACHABLE),
 )
 
 
@@ -108,6 +132,13 @@ def problem(
     """The response for one problem."""
     content = _content(kind, detail, request.scope.get("request_id", ""), field)
     return ProblemResponse(content, kind.status, dict(headers or {}))
+
+
+def of(request: Request, error: Exception) -> ProblemResponse:
+    """The response for an expected error."""
+    kind = kind_of(error)
+    headers = {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(kind.status)
+    return problem(request, kind, str(error), getattr(error, "field", None), headers)
 
 
 def content(request: Request, error: Exception) -> dict[str, Any]:
@@ -159,9 +190,7 @@ def install(app: FastAPI) -> None:
     """Let ``app`` answer every error with a problem; ``serving.boundary`` logs those that nobody expected."""
 
     async def expected(request: Request, error: Exception) -> ProblemResponse:
-        kind = kind_of(error)
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else None
-        return problem(request, kind, str(error), getattr(error, "field", None), headers)
+        return of(request, error)
 
     async def http(request: Request, error: Exception) -> ProblemResponse:
         if not isinstance(error, HTTPException):

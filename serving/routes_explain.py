@@ -18,7 +18,8 @@ from serving.api import (
     parsed,
     result_of,
     reuse_of,
-    sentiment_of,
+    success,
+    turn_of,
     within_deadline,
 )
 from serving.explain import explain
@@ -88,7 +89,7 @@ async def explain_review(request: Request) -> Utf8JsonResponse:
     """Judge one review, and weigh its words: two inferences for each, at most 128."""
     started = time.perf_counter()
     asked = await parsed(request, ExplainRequest)
-    service, reuse = sentiment_of(request), reuse_of(request)
+    service, reuse = turn_of(request), reuse_of(request)
     with Watch(request):
         try:
             (answer,) = await service.analyze([asked.text], truncate=asked.truncate, reuse=reuse)
@@ -101,4 +102,4 @@ async def explain_review(request: Request) -> Utf8JsonResponse:
         "words": [{"text": word.text, "weight": round(word.weight, _DIGITS)} for word in weighed],
         "processing_time_ms": elapsed_ms(started),
     }
-    return Utf8JsonResponse({"status": "success", "data": data}).packed_for(request)
+    return success(request, data)

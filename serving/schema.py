@@ -189,7 +189,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
 """An answer of each kind, for OpenAPI; the figures are made up."""
 
 
-def documented(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+def documented(example: Any) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of an answer of 200, beside its schema."""
     return {200: {"content": {"application/json": {"example": example}}}}
 

@@ -20,8 +20,8 @@ INLINE_CHARACTERS = 500
 class Batcher(Protocol):
     """Runs rows of many callers through the model together."""
 
-    async def positive(self, rows: list[list[int]]) -> list[float]:
-        """Calibrated P(positive) of each token id row. Raises Overloaded where the queue is full."""
+    async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
+        """``model``'s calibrated P(positive) of each token id row. Raises Overloaded where the queue is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,17 @@ class Sentiment:
             if counted:
                 self._metrics.answered(verdict.sentiment, verdict.positive)
             answers.append(Answer(verdict, cached=known is not None))
+        if counted:
+            self._metrics.answered_by(self.model.tag, len(answers))
         return answers
 
-    async def close(self) -> None:
-        """Wait for what is being inferred, then let go of the cache."""
+    async def settle(self) -> None:
+        """Wait for what is being inferred."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Settle, then let go of the cache."""
+        await self.settle()
         await self.cache.close()
 
     def _keys(self, truncate: bool) -> CacheKeys:
@@ -149,7 +155,7 @@ class Sentiment:
 
     async def _infer(self, flight: _Flight, rows: dict[str, list[int]], reuse: Reuse) -> None:
         try:
-            answers = dict(zip(rows, await self._batcher.positive(list(rows.values())), strict=True))
+            answers = dict(zip(rows, await self._batcher.positive(self.model, list(rows.values())), strict=True))
         except Exception as error:  # handed to every caller that waits for it, whatever it is
             for key, future in flight.answers.items():
                 if not future.done():

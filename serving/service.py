@@ -4,28 +4,38 @@ import asyncio
 import gc
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+import socket
 from pathlib import Path
 from typing import Any, cast
 
 import bentoml
-from bentoml.exceptions import InvalidArgument, ServiceUnavailable
+from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
 from bentoml.models import BentoModel
 from pydantic import BaseModel, Field
 from starlette.middleware import Middleware
 
-from data.errors import TextError
-from serving.api import VERSION
+from data.bundle import Bundle
+from data.errors import DataError, TextError
+from serving.api import BUSIEST, VERSION
 from serving.app import create_app, paths
-from serving.batching import INFER, BatchingService, SharedBatcher
+from serving.batching import INFER, BatchingService, Inference, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
-from serving.engine.remembered import default_folder
-from serving.errors import ServingError
+from serving.engine.remembered import default_folder, remembers
+from serving.errors import ModelUnavailable, RolloutRefused, ServingError
+from serving.express import Express
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
+from serving.rollout.follower import Follower
+from serving.rollout.gates import Limits
+from serving.rollout.operator import Operator
+from serving.rollout.place import default_folder as default_rollout
+from serving.rollout.place import store_at
+from serving.rollout.probe import probe, turn
+from serving.rollout.state import State
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry import logs
 from serving.telemetry.logs import FIELDS
 from serving.telemetry.metrics import Metrics
@@ -74,7 +84,7 @@ def _middlewares() -> list[Middleware]:
         quiet=PROBES,
         logged=settings.access_log,
     )
-    return [*tracing.middlewares(PROBES), boundary]
+    return [*tracing.middlewares(PROBES), boundary, Middleware(Express, own=app, routes=BUSIEST)]
 
 
 def _resources() -> dict[str, Any]:
@@ -94,16 +104,8 @@ class SentimentService:
         logs.configure(settings.log_format, settings.log_level)
         if settings.gpus:
             keep_own_gpu(os.environ, bentoml.server_context.worker_index or 1, settings.gpus)
-        metadata = self.stored.info.metadata
-        version = metadata.get("mlflow_version")
-        self.model = Model.load(
-            Path(self.stored.path),
-            str(self.stored.tag),
-            wanted=settings.wanted,
-            remembered=default_folder() if settings.remember_engine else None,
-            mlflow_version=None if version is None else str(version),
-        )
-        self._device = ThreadPoolExecutor(1, "infer")
+        self._embedded: Model | None = _load(self.stored)
+        self._inference = Inference(metrics, self._inferred)
         self._draining = Draining(settings.drain_s, lambda: metrics.ready(yes=False))
         start_up.lap("model")
 
@@ -121,40 +123,73 @@ class SentimentService:
                 timeout_ms=settings.redis_timeout_ms,
                 retry_after_s=settings.redis_retry_after_s,
             )
-        batcher = SharedBatcher(
-            self.bento_service.factory,
-            metrics,
-            max_batch_size=settings.max_batch_size,
-            max_batch_tokens=settings.max_batch_tokens,
-            max_queue_tokens=settings.max_queue_tokens,
-        )
-        golden = [list(sample.ids) for sample in self.model.bundle.manifest.golden]
-        for _ in range(WARM_UP_CALLS):
-            await batcher.positive(golden)
-        cache = TieredCache(settings.cache_entries, metrics, shared)
-        app.state.sentiment = Sentiment(self.model, batcher, cache, metrics)
+        self._batcher = SharedBatcher(self.bento_service.factory, metrics, max_queue_tokens=settings.max_queue_tokens)
+        self._cache = TieredCache(settings.cache_entries, metrics, shared)
+        embedded, self._embedded = cast("Model", self._embedded), None  # a rollout may let go of it
+        self._slots = app.state.slots = Slots(await self._warm(embedded), lambda: self._batcher.load)
+        del embedded
+        store = store_at(settings.redis_url, settings.rollout_folder or default_rollout(), settings.rollout_name)
+        app.state.operator = Operator(store, Limits(), settings.rollout_watch_s, _find)
+        worker = f"{socket.gethostname()}-{os.getpid()}"
+        self._follower = Follower(self._slots, store, app.state.operator, self._ready, worker, self._moved)
+        await self._follower.come_up()
+        self._following = asyncio.create_task(self._follower.run())
         self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        engine, cut = self.model.engine, self.model.runner.choice.schedule.cut
-        metrics.serving(self.model.tag, self.model.mlflow_version, engine.name, engine.precision)
+        model = self._slots.live.model
+        engine, cut = model.engine, model.runner.schedule.cut
+        _tell(model)
         metrics.ready(yes=True)
         start_up.lap("warm_up")
         log.info("ready after %.2f s", start_up.total_s, extra={FIELDS: start_up.parts})
-        log.info("serving %s with %s in %s, %s, %s", self.model.tag, engine.name, engine.precision, engine.layout, cut)
+        log.info("serving %s with %s in %s, %s, %s", model.tag, engine.name, engine.precision, engine.layout, cut)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what is being inferred."""
-        service: Sentiment | None = app.state.sentiment
-        if service is not None:
-            app.state.sentiment = None
-            await service.close()
-        self._device.shutdown()
+        slots: Slots | None = app.state.slots
+        if slots is not None:
+            app.state.slots = app.state.operator = None
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            await self._follower.close()
+            await slots.close()
+        self._inference.close()
         tracing.close()
         log.info("stopped")
+
+    def _inferred(self, model: Model, tokens: int, seconds: float) -> None:
+        slots: Slots | None = app.state.slots
+        if slots is not None:
+            slots.inferred(model, tokens, seconds)
+
+    async def _ready(self, tag: str) -> Sentiment:
+        """Tried in a child process, where this machine has not served it before, then loaded and warm.
+
+        Raises ServingError.
+        """
+        stored = await asyncio.to_thread(_find, tag)
+        try:
+            async with turn():
+                if not await asyncio.to_thread(_served_before, stored):
+                    await probe(Path(stored.path))
+                model = await asyncio.to_thread(_load, stored)
+        except DataError as error:
+            raise ModelUnavailable(str(error)) from error
+        return await self._warm(model)
+
+    async def _warm(self, model: Model) -> Sentiment:
+        golden = [list(sample.ids) for sample in model.bundle.manifest.golden]
+        for _ in range(WARM_UP_CALLS):
+            await self._batcher.positive(model, golden)
+        return Sentiment(model, self._batcher, self._cache, metrics)
+
+    def _moved(self, state: State) -> None:
+        metrics.generation(state.generation)
+        _tell(self._slots.live.model)
 
     def __is_ready__(self) -> bool:
         return not self._draining.begun
@@ -165,22 +200,21 @@ class SentimentService:
         max_latency_ms=settings.max_latency_ms,
         route=f"/{INFER}",
     )
-    async def infer(self, rows: list[list[int]]) -> list[float]:
-        """P(positive) of token id rows; only the dispatcher calls it."""
-        loop = asyncio.get_running_loop()
-        return (await loop.run_in_executor(self._device, self.model.positive, rows)).tolist()  # type: ignore[no-any-return]
+    async def infer(self, rows: list[Any]) -> list[float]:
+        """P(positive) of pieces (see ``serving.batching``) that may share a call; only the dispatcher calls it."""
+        return await self._inference(rows)
 
     @bentoml.api(route="/predict")
     async def predict(self, texts: list[str]) -> list[NativeVerdict]:
         """BentoML's own way in, for its clients: verdicts in the order of the texts."""
-        service: Sentiment | None = app.state.sentiment
-        if service is None:
+        slots: Slots | None = app.state.slots
+        if slots is None:
             raise ServiceUnavailable("no model is loaded")
         if not 1 <= len(texts) <= settings.max_texts:
             raise InvalidArgument(f"texts holds {len(texts)} reviews; 1 to {settings.max_texts} are allowed")
         try:
             async with asyncio.timeout(settings.timeout_s):
-                answers = await service.analyze(texts)
+                answers = await slots.turn("").analyze(texts)
         except TextError as error:
             raise InvalidArgument(f"texts[{error.index}]: {error}") from error
         except (ServingError, TimeoutError) as error:
@@ -191,4 +225,41 @@ class SentimentService:
         ]
 
 
-cast("BatchingService", SentimentService).equip(metrics, settings.max_batch_tokens, _middlewares())
+def _find(tag: str) -> bentoml.Model:
+    """A model of the store. Raises RolloutRefused, naming what there is."""
+    try:
+        return bentoml.models.get(tag)
+    except BentoMLException as error:
+        name = tag.partition(":")[0]
+        known = sorted(str(model.tag) for model in bentoml.models.list() if model.tag.name == name)
+        raise RolloutRefused(f"the model store has no {tag}; of {name} it has {', '.join(known) or 'none'}") from error
+
+
+def _load(stored: bentoml.Model) -> Model:
+    """Raises BundleError or ModelUnavailable."""
+    metadata = stored.info.metadata
+    version, digest = metadata.get("mlflow_version"), str(metadata.get("bundle_digest", ""))
+    model = Model.load(
+        Path(stored.path),
+        str(stored.tag),
+        wanted=settings.wanted,
+        remembered=default_folder() if settings.remember_engine else None,
+        mlflow_version=None if version is None else str(version),
+    )
+    if digest and digest != model.bundle.manifest.digest:
+        raise ModelUnavailable(f"{stored.tag} holds bundle {model.bundle.manifest.digest[:12]}, not {digest[:12]}")
+    return model
+
+
+def _served_before(stored: bentoml.Model) -> bool:
+    """Whether this machine has had it answer before, with the same software. Raises BundleError."""
+    bundle = Bundle.open(Path(stored.path))
+    return settings.remember_engine and remembers(bundle, settings.wanted, default_folder())
+
+
+def _tell(model: Model) -> None:
+    """Metrics name the live model."""
+    metrics.serving(model.tag, model.mlflow_version, model.engine.name, model.engine.precision)
+
+
+cast("BatchingService", SentimentService).equip(metrics, _middlewares())

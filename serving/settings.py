@@ -1,8 +1,9 @@
 """Settings of the service, from environment variables: frozen, ranges and cross-rules checked at start."""
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.engine.choose import Wanted
@@ -25,10 +26,10 @@ class Settings(BaseSettings):
     """Size of the in-process LRU cache; 0 turns it off."""
     cache_ttl_s: int = Field(default=3_600, ge=1, le=30 * 86_400)
 
-    max_batch_size: int = Field(default=64, ge=1, le=4_096)
+    max_batch_size: int = Field(default=1_024, ge=1, le=4_096)
     """Rows that the model is given at once."""
-    max_batch_tokens: int = Field(default=8_192, ge=512, le=1 << 20)
-    """Tokens that the model is given at once."""
+    batch_tokens: int | None = Field(default=None, ge=16, le=1 << 20)
+    """Tokens that the model is given at once; without it, the fastest number here is found out at start."""
     max_latency_ms: int = Field(default=5_000, ge=10, le=60_000)
     """A row that waited longer in the queue is refused."""
     max_queue_tokens: int = Field(default=1 << 18, ge=512, le=1 << 26)
@@ -47,13 +48,20 @@ class Settings(BaseSettings):
     precision: Literal["fp32", "int8", "fp16", "bf16"] | None = None
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of the engine; 0 are all that the process may use."""
-    batch_tokens: int | None = Field(default=None, ge=16, le=1 << 20)
-    """Tokens of a call of the engine; without it, the fastest number is found out at start."""
     remember_engine: bool = True
     """Keep what was found out in the user's cache, so that the next start need not find it out again."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that answer; where there are GPUs, of each of them."""
     gpus: int = Field(default=0, ge=0, le=64)
+
+    admin_key: SecretStr | None = Field(default=None, min_length=16)
+    """Whoever has it may roll out; without one, the service takes no commands."""
+    rollout_name: str = Field(default="default", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """The fleet, where several keep their rollouts in one Redis."""
+    rollout_folder: Path | None = None
+    """Where a rollout is kept without a Redis; by itself, ``rollout`` in Bento's home."""
+    rollout_watch_s: float = Field(default=300.0, ge=0.0, le=86_400.0)
+    """So long after a promotion it is taken back by itself if a gate fails."""
 
     drain_s: float = Field(default=1.0, ge=0.0, le=300.0)
     """After SIGTERM, how long requests are still taken while ``/readyz`` says that no more should come."""
@@ -72,10 +80,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MAX_LATENCY_MS is {self.max_latency_ms}; it must be below TIMEOUT_S ({self.timeout_s} s)"
             )
-        if self.max_queue_tokens < self.max_batch_tokens:
+        if self.batch_tokens is not None and self.max_queue_tokens < self.batch_tokens:
             raise ValueError(
-                f"MAX_QUEUE_TOKENS is {self.max_queue_tokens}; it must be at least MAX_BATCH_TOKENS "
-                f"({self.max_batch_tokens})"
+                f"MAX_QUEUE_TOKENS is {self.max_queue_tokens}; it must be at least BATCH_TOKENS ({self.batch_tokens})"
             )
         if self.max_stream_bytes < self.max_body_bytes:
             raise ValueError(

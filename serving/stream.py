@@ -6,7 +6,7 @@ The answer ends with a line of totals: without it, it broke off.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from data.errors import TextError
 from serving import body, problems, schema
-from serving.api import PREFIX, elapsed_ms, json_bytes, result_of, reuse_of, sentiment_of, valid
+from serving.api import MODEL_TAG, PREFIX, elapsed_ms, json_bytes, result_of, reuse_of, turn_of, valid
 from serving.cache import Reuse
 from serving.errors import DeadlineExceeded, Overloaded, RequestInvalid, ServingError
 from serving.problems import InputProblem
-from serving.sentiment import Sentiment
+from serving.slots import Turn
 
 GROUP_LINES = 64
 WAITING_GROUPS = 64
@@ -79,9 +79,9 @@ async def stream(
 ) -> Response:
     """Judge a list of any length, line by line."""
     body.check_media_type(request, body.NDJSON)
-    service = sentiment_of(request)
+    service = turn_of(request)
     answers = _Stream(request, service, truncate=truncate, probabilities=return_probabilities)
-    return Lines(answers.lines())
+    return Lines(answers.lines(), {MODEL_TAG: service.model.tag})
 
 
 class Lines(Response):
@@ -92,8 +92,8 @@ class Lines(Response):
 
     media_type = body.NDJSON
 
-    def __init__(self, lines: AsyncIterator[bytes]) -> None:
-        super().__init__()
+    def __init__(self, lines: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(headers=headers)
         del self.headers["Content-Length"]
         self._lines = lines
 
@@ -106,7 +106,7 @@ class Lines(Response):
 
 
 class _Stream:
-    def __init__(self, request: Request, service: Sentiment, *, truncate: bool, probabilities: bool) -> None:
+    def __init__(self, request: Request, service: Turn, *, truncate: bool, probabilities: bool) -> None:
         self._request = request
         self._settings = request.app.state.settings
         self._service = service

@@ -173,11 +173,11 @@ def sample_rows(bundle: Bundle) -> list[list[int]]:
 def best_cut(engine: Engine, rows: Rows, trial_s: float) -> Cut:
     """The size of calls with which ``engine`` judges ``rows`` fastest, and what a call costs beside its tokens.
 
-    Padding changes the last bit of a sum. In full precision that is the end of it; in 8 bits a number may be rounded to
+    Padding changes the last bit of a sum. In floating point that is the end of it; in 8 bits a number may be rounded to
     another step for it, so there rows are padded with nothing, and an answer is the same to the last bit in any batch.
     """
     budgets = BUDGETS if engine.name.endswith("cpu") else GPU_BUDGETS
-    call_tokens = _call_tokens(engine, rows, trial_s / 4) if engine.precision == FULL else 0
+    call_tokens = 0 if engine.precision == "int8" else _call_tokens(engine, rows, trial_s / 4)
     best, best_speed = DEFAULT_CUT, 0.0
     for budget in budgets:
         cut = Cut(budget, min(call_tokens, budget))
@@ -194,8 +194,8 @@ def warm_up(schedule: Schedule, rows: Rows, max_length_tokens: int) -> None:
 
     The last is as much as the engine is ever given at a time; what memory it takes then is what it will ever take.
     """
-    for row in {len(row): row for row in rows}.values():
-        schedule.logits([row])
+    each_length = {len(row): row for row in rows}.values()
+    list(schedule.streams.map(schedule.engine.logits, ([row] for row in each_length)))
     schedule.logits(rows)
     first, *words, last = max(rows, key=len)
     longest = [first, *np.resize(words or [last], max_length_tokens - 2), last]

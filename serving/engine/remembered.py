@@ -51,6 +51,11 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / FOLDER
 
 
+def remembers(bundle: Bundle, wanted: Wanted, folder: Path) -> bool:
+    """Whether ``bundle`` was made to answer before, in the same circumstances."""
+    return _read(folder / f"{_circumstances(bundle, wanted)}.json") is not None
+
+
 def choose_again(bundle: Bundle, wanted: Wanted, folder: Path) -> Choice:
     """``choose``, or what it decided before in the same circumstances, as ``folder`` tells.
 

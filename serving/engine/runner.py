@@ -2,11 +2,13 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from data.bundle import Bundle
 from serving.engine import LogitArray, Rows
 from serving.engine.choose import Choice, Wanted, choose
+from serving.engine.schedule import Schedule
 from serving.errors import EngineFailed
 
 log = logging.getLogger(__name__)
@@ -20,11 +22,24 @@ class Runner:
         self._bundle = bundle
         self._lock = threading.Lock()
 
+    @property
+    def schedule(self) -> Schedule:
+        """How calls are cut and how many are run at a time, now."""
+        return self.choice.schedule
+
     def logits(self, rows: Rows) -> LogitArray:
         """(N, C) float32 logits of N rows, in their order. Raises EngineFailed where the CPU fails, too."""
         choice = self.choice
+        return self._run(choice, choice.schedule.logits, rows)
+
+    def call(self, rows: Rows) -> LogitArray:
+        """The same for rows that ``Cut`` lets share a call, on the thread that asks."""
+        choice = self.choice
+        return self._run(choice, choice.schedule.engine.logits, rows)
+
+    def _run(self, choice: Choice, judge: Callable[[Rows], LogitArray], rows: Rows) -> LogitArray:
         try:
-            return choice.schedule.logits(rows)
+            return judge(rows)
         except EngineFailed as error:
             if choice.schedule.engine.name.endswith("-cpu"):
                 raise

@@ -20,21 +20,25 @@ class Cut:
     batch_tokens: int
     call_tokens: int = 0
 
-    def parts(self, lengths: Sequence[int]) -> list[list[int]]:
-        """The rows of each call, as indices into ``lengths``, shortest rows first.
+    def admits(self, rows: int, longest: int, more: int, length: int) -> bool:
+        """Whether ``more`` rows of ``length`` tokens may join a call of ``rows``, the longest of ``longest`` tokens.
 
-        A row joins the call of the row before it where padding that call's rows to its length costs less than a call
-        of its own. A row over the budget is alone.
+        They may where the call stays within the budget, and where the padding that they bring, on them or on the
+        others, costs less than a call of their own. Anything may join a call that has no rows yet.
         """
+        padded = max(longest, length) * (rows + more)
+        padding = padded - longest * rows - length * more
+        return not rows or (padded <= self.batch_tokens and padding <= self.call_tokens)
+
+    def parts(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The rows of each call, as indices into ``lengths``, shortest rows first. A row over the budget is alone."""
         parts: list[list[int]] = []
         longest = 0
         for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-            length, count = lengths[row], len(parts[-1]) if parts else 0
-            fits = (count + 1) * length <= self.batch_tokens
-            if not count or not fits or count * (length - longest) > self.call_tokens:
+            if not parts or not self.admits(len(parts[-1]), longest, 1, lengths[row]):
                 parts.append([])
             parts[-1].append(row)
-            longest = length
+            longest = lengths[row]
         return parts
 
 
@@ -48,7 +52,8 @@ class Schedule:
     def __init__(self, engine: Engine, cut: Cut) -> None:
         self.engine = engine
         self.cut = cut
-        self._pool = ThreadPoolExecutor(engine.layout.streams, "engine") if engine.layout.streams > 1 else None
+        self.streams = ThreadPoolExecutor(engine.layout.streams, "engine")
+        """A thread for each call of a batch that the engine runs at a time."""
 
     def logits(self, rows: Rows) -> LogitArray:
         """(N, C) float32 logits of N unpadded token id rows of any lengths, in their order."""
@@ -60,14 +65,13 @@ class Schedule:
         def run(part: list[int]) -> None:
             result[part] = self.engine.logits([rows[index] for index in part])
 
-        if self._pool is None or len(parts) == 1:
+        if self.engine.layout.streams == 1 or len(parts) == 1:
             for part in parts:
                 run(part)
         else:
-            list(self._pool.map(run, reversed(parts)))  # the longest take longest, so they begin
+            list(self.streams.map(run, reversed(parts)))  # the longest take longest, so they begin
         return result
 
     def close(self) -> None:
         """Let go of the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self.streams.shutdown()

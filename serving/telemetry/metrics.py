@@ -72,6 +72,13 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self._serving: Gauge | None = None
+        self._by_model = counter("model_answers", "Verdicts given, by the model that gave them.", "model_tag")
+        self._generation = Gauge(
+            PREFIX + "rollout_generation",
+            "The generation of the rollout that this worker serves.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self._ready = Gauge(PREFIX + "ready", "Workers that are ready.", registry=registry, multiprocess_mode="livesum")
 
     def part(self, part: Part) -> "Timed":
@@ -107,6 +114,14 @@ class Metrics:
         """So many texts were looked up in a cache level, to this outcome."""
         if count:
             self._cache[level, outcome].inc(count)
+
+    def answered_by(self, model_tag: str, count: int) -> None:
+        """A model gave so many verdicts. Tags come from operators, one for each rollout."""
+        self._by_model.labels(model_tag).inc(count)
+
+    def generation(self, generation: int) -> None:
+        """This worker serves that generation of the rollout."""
+        self._generation.set(generation)
 
     def answered(self, sentiment: str, positive: float) -> None:
         """A verdict was given."""

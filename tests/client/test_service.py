@@ -22,6 +22,7 @@ from serving.errors import Overloaded as QueueFull
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry.metrics import Metrics
 from tests.client.either import KINDS, Either
 from tests.models import TEXTS
@@ -61,7 +62,7 @@ class Service:
         """A batcher that works and a cache that is empty."""
         self.batcher = DirectBatcher(self.model)
         cache = TieredCache(100, self.metrics)
-        self.app.state.sentiment = Sentiment(self.model, self.batcher, cache, self.metrics)
+        self.app.state.slots = Slots(Sentiment(self.model, self.batcher, cache, self.metrics))
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -141,7 +142,7 @@ def test_health_and_model_info(connect: Connect, service: Service) -> None:
 
 
 def test_a_service_without_a_model(connect: Connect, service: Service) -> None:
-    service.app.state.sentiment = None
+    service.app.state.slots = None
     client = connect(retries=ONCE)
     health = client.health()
     assert (health.status, health.model_loaded) == ("unhealthy", False)

@@ -25,10 +25,11 @@ def locked(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line)
 
 
-def test_the_bento_holds_what_the_service_imports() -> None:
+def test_the_bento_holds_what_the_service_and_its_commands_import() -> None:
     included = {path.relative_to(ROOT) for pattern in BENTOFILE["include"] for path in ROOT.glob(pattern)}
     assets = {Path("serving/page") / name for name, _ in page.ASSETS.values()}
-    assert included == closure(ROOT, "serving.service")[0] | assets
+    imported = closure(ROOT, "serving.service")[0] | closure(ROOT, "serving.rollout.__main__")[0]
+    assert included == imported | assets
 
 
 def test_serving_requirements_hold_nothing_of_the_training_side() -> None:

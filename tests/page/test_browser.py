@@ -33,12 +33,11 @@ TEXT = "정말 재미있어요 하지만 지루하다 <3 노잼"
 class Batches(Directly):
     """Remembers how many rows came at a time, and how many calls overlapped; may be slow or refuse."""
 
-    def __init__(self, model: Model, delay_s: float = 0.0, refusals: int = 0) -> None:
-        super().__init__(model)
+    def __init__(self, delay_s: float = 0.0, refusals: int = 0) -> None:
         self.delay_s, self.refusals = delay_s, refusals
         self.overlap = self._running = 0
 
-    async def positive(self, rows: list[list[int]]) -> list[float]:
+    async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         if self.refusals:
             self.refusals -= 1
             raise Overloaded("the queue is full")
@@ -46,7 +45,7 @@ class Batches(Directly):
         self.overlap = max(self.overlap, self._running)
         try:
             await asyncio.sleep(self.delay_s)
-            return await super().positive(rows)
+            return await super().positive(model, rows)
         finally:
             self._running -= 1
 
@@ -234,7 +233,7 @@ async def test_problems_are_told_in_plain_words(visit: Visitor) -> None:
 
 
 async def test_many_lines_with_a_bad_one(visit: Visitor, model: Model, tmp_path: Path) -> None:
-    batches = Batches(model, delay_s=0.1)
+    batches = Batches(delay_s=0.1)
     texts = [f"재미있는 영화 {number}" for number in range(250)]
     texts[2], texts[3], texts[120], texts[130] = "<br>", "  ", '=1+1 "좋다", 정말', "-ㅅ- 별로"
     with served(application(model, batches)) as base:
@@ -285,7 +284,7 @@ async def test_many_lines_with_a_bad_one(visit: Visitor, model: Model, tmp_path:
 
 
 async def test_many_lines_can_be_stopped(visit: Visitor, model: Model) -> None:
-    with served(application(model, Batches(model, delay_s=0.4))) as base:
+    with served(application(model, Batches(delay_s=0.4))) as base:
         page = (await visit(base)).page
         content = "\n".join(f"영화 {number}" for number in range(2_000)).encode()
         await page.locator("#many-file").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": content})
@@ -302,7 +301,7 @@ async def test_many_lines_can_be_stopped(visit: Visitor, model: Model) -> None:
 
 async def test_a_busy_or_narrow_service_is_given_time_and_smaller_pieces(visit: Visitor, model: Model) -> None:
     settings = Settings(max_texts=30)
-    with served(application(model, Batches(model, refusals=1), settings)) as base:
+    with served(application(model, Batches(refusals=1), settings)) as base:
         visited = await visit(base)
         visited.expected.add(REFUSED)
         page = visited.page
@@ -357,7 +356,7 @@ async def test_the_service_goes_away(visit: Visitor, model: Model) -> None:
 
 async def test_without_a_model_it_says_so(visit: Visitor, model: Model) -> None:
     app = application(model)
-    app.state.sentiment = None
+    app.state.slots = None
     with served(app) as base:
         visited = await visit(base)
         visited.expected.add(REFUSED)

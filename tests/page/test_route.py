@@ -75,19 +75,19 @@ async def test_problems(client: httpx.AsyncClient, body: bytes, status: int, kin
 
 async def test_it_is_given_up_at_the_deadline(model: Model) -> None:
     class Slow(Directly):
-        async def positive(self, rows: list[list[int]]) -> list[float]:
+        async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
             await asyncio.sleep(0.3)  # the text in time, its words not
-            return await super().positive(rows)
+            return await super().positive(model, rows)
 
-    app = application(model, Slow(model), SETTINGS)
+    app = application(model, Slow(), SETTINGS)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=f"http://test{PREFIX}") as client:
         late = await client.post("/explain", json={"text": "정말 재미있어요"})
     assert (late.status_code, late.json()["type"].rpartition(":")[2]) == (504, "deadline-exceeded")
-    await app.state.sentiment.close()
+    await app.state.slots.close()
 
 
 async def test_without_a_model_there_is_no_answer(client: httpx.AsyncClient, app: FastAPI) -> None:
-    app.state.sentiment = None
+    app.state.slots = None
     response = await client.post("/explain", json={"text": "굿"})
     assert response.status_code == 503
 

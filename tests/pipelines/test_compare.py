@@ -77,7 +77,7 @@ def compared(registry: Registry, first: str, second: str) -> compare.Comparison:
 
 
 def test_two_versions_side_by_side(registry: Registry, bundle: Bundle, other: Bundle, tmp_path: Path) -> None:
-    registry.promote(record(registry, bundle, tmp_path / "first", predictions(wrong=40)))
+    registry.promote(record(registry, bundle, tmp_path / "first", predictions(wrong=40)), "the first", {})
     record(registry, other, tmp_path / "second", predictions(wrong=10, sure=0.99), blamed=12)
     found = compared(registry, "candidate", "champion")
     assert found.versions == (2, 1)

@@ -1,5 +1,6 @@
 """Against a real Bento store in a folder of its own. Building the Bento is in ``tests/e2e``."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from bentoml._internal.models import ModelStore
 from data.bundle import MANIFEST_FILE, Bundle
 from pipelines import package
 from pipelines.errors import PackagingError
+from pipelines.package import stage_in_service
 from pipelines.params import Register
 from pipelines.registry import Registry, Version
+from serving.rollout.store import FileStore
 
 
 class OneBundle(Registry):
@@ -75,3 +78,21 @@ def test_a_registry_that_hands_out_another_bundle_is_caught(store: Path, bundle:
 
 def test_names_of_the_registry_are_names_of_bentoml() -> None:
     Register(experiment="nsmc", model="koelectra-nsmc")
+
+
+def test_a_new_champion_can_be_staged_and_traffic_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLOUT_FOLDER", str(tmp_path))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert stage_in_service("m:2").startswith("m:2 was not staged: nobody has moved anything yet, and no worker")
+    store = FileStore(tmp_path)
+    report = {"worker": "w", "generation": 0, "live": "m:1", "ready": ["m:1"], "problems": {}}
+    asyncio.run(store.report("w", report, 0, {}))
+    assert stage_in_service("m:2").startswith("m:2 is staged")
+    state = asyncio.run(store.read())
+    assert state is not None
+    assert (state.live, state.other, state.weight, state.shadow) == ("m:1", "m:2", 0.0, 0.0)
+    assert stage_in_service("m:3").startswith("m:3 was not staged: green still holds m:2")
+    (entry,) = asyncio.run(store.history())
+    assert (entry.who, entry.what) == ("pipeline", "stage m:2")

@@ -1,11 +1,15 @@
 """Against a real MLflow store on SQLite."""
 
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from data.bundle import Bundle
+from data.ledger import LedgerBroken
+from pipelines.audit import check
 from pipelines.errors import RegistryError
 from pipelines.lineage import DatasetUse
 from pipelines.params import Register
@@ -72,12 +76,58 @@ def test_registering_is_idempotent_by_digest(registry: Registry, bundle: Bundle,
 def test_aliases_move_and_remember_the_one_before(registry: Registry, bundle: Bundle, other: Bundle) -> None:
     assert registry.champion() is None
     first, second = (registry.register(start(registry), each, {}, CARD) for each in (bundle, other))
-    registry.promote(first)
-    registry.promote(first)
+    registry.promote(first, "the first", {})
+    registry.promote(first, "again", {})
     assert registry.champion() == first
-    registry.promote(second)
+    registry.promote(second, "better", {"gain": 0.5})
     assert registry.champion() == second
     assert int(MlflowClient(registry.uri).get_model_version_by_alias("tiny", "previous").version) == 1
+
+
+def test_every_promotion_is_noted_once(registry: Registry, bundle: Bundle, other: Bundle) -> None:
+    assert registry.promotions() == []
+    first, second = (registry.register(start(registry), each, {}, CARD) for each in (bundle, other))
+    registry.promote(first, "the first", {})
+    registry.promote(first, "again", {})
+    registry.promote(second, "더 낫다" * 1_000, {"gain": 0.5})
+    registry.promote(first, "back", {})
+    entries = registry.promotions()
+    assert [(e.number, e.before, e.after) for e in entries] == [(1, None, "1"), (2, "1", "2"), (3, "2", "1")]
+    assert (entries[0].why, entries[1].figures, len(entries[1].why)) == ("the first", {"gain": 0.5}, 2_000)
+    check(entries, registry.champion())
+
+
+def test_an_interrupted_promotion_is_finished_and_not_noted_twice(
+    registry: Registry, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registry.register(start(registry), bundle, {}, CARD)
+    with monkeypatch.context() as broken:
+        broken.setattr(registry._client, "set_registered_model_alias", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote(version, "the first", {})
+    assert (registry.champion(), len(registry.promotions())) == (None, 1)
+    registry.promote(version, "the first", {})
+    assert (registry.champion(), len(registry.promotions())) == (version, 1)
+
+
+def test_a_log_that_was_changed_and_an_alias_that_was_moved_by_hand_are_found(
+    registry: Registry, bundle: Bundle, other: Bundle
+) -> None:
+    first, second = (registry.register(start(registry), each, {}, CARD) for each in (bundle, other))
+    registry.promote(first, "the first", {})
+    client = MlflowClient(registry.uri)
+    client.set_registered_model_alias("tiny", "champion", "2")
+    with pytest.raises(RegistryError, match="alias champion is version 2, and the promotion log ends with 1"):
+        check(registry.promotions(), registry.champion())
+    client.set_registered_model_alias("tiny", "champion", "1")
+    registry.promote(second, "better", {})
+    check(registry.promotions(), registry.champion())
+    changed = replace(registry.promotions()[0], why="another reason")
+    client.set_registered_model_tag("tiny", "promotion_000001", changed.to_json())
+    with pytest.raises(LedgerBroken, match="entry 2 does not follow"):
+        check(registry.promotions(), registry.champion())
+    with pytest.raises(LedgerBroken):
+        registry.promote(first, "back", {})
 
 
 def test_a_bundle_comes_back_as_it_was(registry: Registry, bundle: Bundle, tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ class DirectBatcher:
         self.delay_s = 0.0
         self.error: Exception | None = None
 
-    async def positive(self, rows: list[list[int]]) -> list[float]:
+    async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         self.calls.append(rows)
         await asyncio.sleep(self.delay_s)
         if self.error is not None:
             raise self.error
-        answers: list[float] = self.model.positive(rows).tolist()
+        answers: list[float] = model.positive(rows).tolist()
         return answers
 
 

@@ -12,14 +12,16 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from serving import routes_explain, schema
-from serving.api import PREFIX
+from serving.api import BUSIEST, PREFIX
 from serving.app import create_app
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
 from serving.errors import Overloaded
+from serving.express import Express
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import DirectBatcher
 
@@ -30,13 +32,13 @@ TELLTALE = "비밀스러운리뷰"
 @pytest.fixture
 def app(sentiment: Sentiment) -> FastAPI:
     app = create_app(SETTINGS)
-    app.state.sentiment = sentiment
+    app.state.slots = Slots(sentiment)
     return app
 
 
 @pytest.fixture
 async def client(app: FastAPI, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
-    whole = RequestBoundary(app, metrics, {f"{PREFIX}/analyze", f"{PREFIX}/batch"})
+    whole = RequestBoundary(Express(app, app, BUSIEST), metrics, set(BUSIEST))
     transport = httpx.ASGITransport(app=whole, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}") as client:
         yield client
@@ -55,7 +57,7 @@ async def test_analyze(client: httpx.AsyncClient, model: Model) -> None:
     assert data["score"] == max(data["probabilities"].values())
     assert data["sentiment"] in ("긍정", "부정", "중립")
     assert data["processing_time_ms"] >= 0
-    assert data["model_tag"] == model.tag
+    assert data["model_tag"] == model.tag == response.headers["X-Model-Tag"]
     expected = float(model.positive(model.bundle.encoder.encode(["정말 재미있어요"]))[0])
     assert data["probabilities"]["긍정"] == pytest.approx(expected, abs=1e-4)
     assert "정말".encode() in response.content, "Korean is not escaped"
@@ -67,7 +69,7 @@ async def test_probabilities_only_where_asked_for(client: httpx.AsyncClient) -> 
 
 
 async def test_batch(client: httpx.AsyncClient, app: FastAPI, model: Model, metrics: Metrics) -> None:
-    app.state.sentiment = Sentiment(model, DirectBatcher(model), TieredCache(0, metrics), metrics)
+    app.state.slots = Slots(Sentiment(model, DirectBatcher(model), TieredCache(0, metrics), metrics))
     texts = ["정말 최고의 영화였어요!", "시간 낭비였습니다.", "그냥 그래요."]
     response = await client.post("/batch", json={"texts": texts})
     data = response.json()["data"]
@@ -98,7 +100,7 @@ async def test_health_and_model_info(client: httpx.AsyncClient, app: FastAPI, mo
     )
     assert (info["model_tag"], info["mlflow_version"], info["engine"]) == (model.tag, "7", "onnxruntime-cpu")
     assert info["preprocessing_fingerprint"] == model.bundle.manifest.fingerprint
-    app.state.sentiment = None
+    app.state.slots = None
     out = await client.get("/health")
     assert (out.status_code, out.json()["status"], out.json()["model_loaded"]) == (503, "unhealthy", False)
     for path in ("/model-info", "/analyze"):
@@ -289,7 +291,9 @@ async def test_request_ids(client: httpx.AsyncClient, sent: str, kept: bool) -> 
 async def test_openapi_names_every_route_and_status(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert {path.removeprefix(PREFIX) for path in document["paths"]} == {
-        "/analyze", "/batch", "/explain", "/stream", "/health", "/model-info",
+        "/analyze", "/batch", "/explain", "/stream", "/health", "/model-info", "/rollout", "/rollout/history",
+        "/rollout/stage", "/rollout/weight", "/rollout/shadow", "/rollout/promote", "/rollout/rollback",
+        "/rollout/release",
     }  # fmt: skip
     analyze = document["paths"][f"{PREFIX}/analyze"]["post"]
     assert set(analyze["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}

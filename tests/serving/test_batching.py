@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -10,114 +12,90 @@ from bentoml._internal.marshal.dispatcher import CorkDispatcher
 from bentoml.exceptions import ServiceUnavailable
 from prometheus_client import CollectorRegistry
 
-from serving.batching import INFER, ReadyDispatcher, Rows, SharedBatcher
+from serving.batching import INFER, Inference, Piece, Pieces, ReadyDispatcher, Rows, SharedBatcher
+from serving.engine import Layout
+from serving.engine.schedule import Cut
 from serving.errors import Overloaded, RequestInvalid
+from serving.model import Model
 from serving.telemetry.metrics import Metrics
 
-
-class Factory:
-    """Answers each row with its first id, and remembers what came."""
-
-    def __init__(self) -> None:
-        self.calls: list[Rows] = []
-        self.error: Exception | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def batch_infer(self, name: str, arguments: tuple[Rows], keywords: dict[str, Any]) -> list[float]:
-        assert (name, keywords) == (INFER, {})
-        (rows,) = arguments
-        self.calls.append(rows)
-        await self.gate.wait()
-        if self.error:
-            raise self.error
-        return [float(row[0]) for row in rows]
+Call = Callable[[Pieces], Awaitable[list[float] | None]]
 
 
-@pytest.fixture
-def factory() -> Factory:
-    return Factory()
+@dataclass
+class StandInEngine:
+    layout: Layout
 
 
-@pytest.fixture
-def batcher(factory: Factory, metrics: Metrics) -> SharedBatcher:
-    return SharedBatcher(factory, metrics, max_batch_size=4, max_batch_tokens=8, max_queue_tokens=20)
+ANY_SHAPE = Cut(batch_tokens=100, call_tokens=100)
 
 
-async def test_many_rows_go_a_batch_at_a_time_and_come_back_in_order(factory: Factory, batcher: SharedBatcher) -> None:
-    assert await batcher.positive([[number] for number in range(10)]) == [float(n) for n in range(10)]
-    assert [len(rows) for rows in factory.calls] == [4, 4, 2]
+@dataclass
+class StandInSchedule:
+    """How a model wants its calls: so many at a time, so large."""
+
+    streams: int = 1
+    cut: Cut = ANY_SHAPE
+
+    @property
+    def engine(self) -> StandInEngine:
+        return StandInEngine(Layout(self.streams))
 
 
-async def test_a_batch_is_bounded_in_tokens_and_a_longer_row_is_alone(factory: Factory, batcher: SharedBatcher) -> None:
-    rows = [[number] * length for number, length in enumerate([4, 4, 1, 9])]
-    assert await batcher.positive(rows) == [0.0, 1.0, 2.0, 3.0]
-    assert [[len(row) for row in call] for call in factory.calls] == [[4, 4], [1], [9]]
-
-
-async def test_a_queue_that_is_full_refuses_at_once_and_empties_again(
-    factory: Factory, batcher: SharedBatcher, registry: CollectorRegistry
-) -> None:
-    factory.gate.clear()
-    waiting = asyncio.create_task(batcher.positive([[1, 2]] * 8))
-    await asyncio.sleep(0)
-    assert registry.get_sample_value("sentiment_queue_tokens") == 16
-    with pytest.raises(Overloaded, match="16 of 20 tokens of the queue are taken; 6 more do not fit"):
-        await batcher.positive([[1, 2]] * 3)
-    factory.gate.set()
-    assert len(await waiting) == 8
-    assert registry.get_sample_value("sentiment_queue_tokens") == 0
-    assert len(await batcher.positive([[1, 2]] * 10)) == 10
-
-
-async def test_what_never_fits_is_the_callers_error(factory: Factory, batcher: SharedBatcher) -> None:
-    with pytest.raises(RequestInvalid, match="the texts hold 21 tokens; at most 20 are allowed"):
-        await batcher.positive([[1] * 7] * 3)
-    assert not factory.calls
-
-
-async def test_what_the_dispatcher_drops_is_overload_and_frees_its_place(
-    factory: Factory, batcher: SharedBatcher
-) -> None:
-    factory.error = ServiceUnavailable("process is overloaded")
-    with pytest.raises(Overloaded, match="waited too long"):
-        await batcher.positive([[1, 2]] * 10)
-    factory.error = None
-    assert len(await batcher.positive([[1, 2]] * 10)) == 10
-
-
-Call = Callable[[Rows], Awaitable[list[float] | None]]
+def model_with(schedule: StandInSchedule) -> Any:
+    """All that the batcher asks of a model."""
+    return SimpleNamespace(runner=SimpleNamespace(schedule=schedule))
 
 
 class Device:
     """A model that takes its time, behind a dispatcher."""
 
-    def __init__(self, metrics: Metrics, *, max_latency_ms: int = 5_000, max_batch_tokens: int = 100) -> None:
+    def __init__(
+        self, metrics: Metrics, schedule: StandInSchedule | None = None, *, max_latency_ms: int = 5_000
+    ) -> None:
         def fallback() -> NoReturn:
             raise ServiceUnavailable("process is overloaded")
 
-        stock: CorkDispatcher[Rows, list[float]] = CorkDispatcher(
+        stock: CorkDispatcher[Pieces, list[float]] = CorkDispatcher(
             max_latency_ms, 6, fallback=fallback, get_batch_size=len, batch_dim=(0, 0)
         )
-        self.dispatcher = ReadyDispatcher(stock, max_batch_tokens, metrics)
+        self.dispatcher = ReadyDispatcher(stock, metrics)
+        self.model = model_with(schedule or StandInSchedule())
         self.batches: list[list[Rows]] = []
         self.busy_s = 0.05
+        self.streams = asyncio.Semaphore(self.model.runner.schedule.engine.layout.streams)
+        self.busy = self.most_busy = 0
         self.error: Exception | None = None
         self.call: Call = self.dispatcher(self._infer)
 
-    async def _infer(self, jobs: Sequence[Rows]) -> list[list[float]]:
-        self.batches.append(list(jobs))
-        await asyncio.sleep(self.busy_s)
+    async def _infer(self, calls: Sequence[Pieces]) -> list[list[float]]:
+        assert len({id(piece.model) for pieces in calls for piece in pieces}) == 1, "one model a call"
+        jobs = [[piece.ids for piece in pieces] for pieces in calls]
+        self.batches.append(jobs)
+        async with self.streams:
+            self.busy += 1
+            self.most_busy = max(self.most_busy, self.busy)
+            await asyncio.sleep(self.busy_s * (2.0 if any(len(row) > 50 for rows in jobs for row in rows) else 1.0))
+            self.busy -= 1
         if self.error is not None:
             raise self.error
         return [[float(row[0]) for row in rows] for rows in jobs]
 
-    def send(self, *rows: list[int]) -> "asyncio.Task[list[float] | None]":
-        return asyncio.ensure_future(self.call(list(rows)))
+    def send(self, *rows: list[int], model: Model | None = None) -> "asyncio.Task[list[float] | None]":
+        return asyncio.ensure_future(self.call([Piece(model or self.model, row) for row in rows]))
 
     def shapes(self) -> list[list[int]]:
-        """Rows of each job of each batch."""
+        """Rows of each job of each call."""
         return [[len(job) for job in batch] for batch in self.batches]
+
+    # what an application factory is to ``SharedBatcher``
+    @property
+    def dispatchers(self) -> dict[str, ReadyDispatcher]:
+        return {INFER: self.dispatcher}
+
+    async def batch_infer(self, name: str, arguments: tuple[Pieces], keywords: dict[str, Any]) -> list[float] | None:
+        assert (name, keywords) == (INFER, {})
+        return await self.call(arguments[0])
 
 
 @pytest.fixture
@@ -142,33 +120,60 @@ async def test_a_lone_caller_does_not_wait_and_rows_gather_while_the_model_is_bu
     assert loop.time() - started < 0.04
 
 
-async def test_batches_are_bounded_in_tokens(metrics: Metrics) -> None:
-    device = Device(metrics, max_batch_tokens=10)
+async def test_calls_are_bounded_in_tokens(metrics: Metrics) -> None:
+    device = Device(metrics, StandInSchedule(cut=Cut(batch_tokens=10, call_tokens=10)))
     tasks = [device.send([1]), *(device.send([number] * 4) for number in range(4)), device.send([7] * 40)]
     await asyncio.gather(*tasks)
-    assert all(len(batch) == 1 or sum(len(rows[0]) for rows in batch) <= 10 for batch in device.batches)
-    assert [[7] * 40] in [rows for batch in device.batches for rows in batch]
-    assert len(device.batches) == 3
+    lengths = [[len(row) for rows in batch for row in rows] for batch in device.batches]
+    assert lengths == [[1, 4], [4, 4], [4], [40]], "with padding at most ten, and a longer row alone"
+    device.dispatcher.shutdown()
+
+
+async def test_a_call_is_whoever_waited_longest_and_rows_of_its_length(metrics: Metrics) -> None:
+    device = Device(metrics, StandInSchedule(cut=Cut(batch_tokens=100, call_tokens=0)))
+    await asyncio.gather(*(device.send([1] * length) for length in (3, 5, 3, 4, 5)))
+    assert [[len(row) for rows in batch for row in rows] for batch in device.batches] == [[3, 3], [5, 5], [4]]
+    device.dispatcher.shutdown()
+
+
+async def test_each_stream_takes_the_next_call_without_waiting_for_the_others(metrics: Metrics) -> None:
+    device = Device(metrics, StandInSchedule(streams=2, cut=Cut(batch_tokens=100, call_tokens=0)))
+    loop = asyncio.get_running_loop()
+    ended: dict[int, float] = {}
+
+    async def one(length: int) -> None:
+        await device.send([1] * length)
+        ended[length] = loop.time()
+
+    started = loop.time()
+    await asyncio.gather(*(one(length) for length in (60, 3, 4)))
+    assert device.most_busy == 2
+    assert ended[4] - started < 0.14, "beside the long one, which takes 0.1 s, after the short one"
+    assert ended[60] - started < 0.14
     device.dispatcher.shutdown()
 
 
 async def test_rows_whose_callers_left_are_not_inferred(device: Device, registry: CollectorRegistry) -> None:
-    first = device.send([1])
+    at_work = device.send([1])
+    await asyncio.sleep(0.01)
+    at_hand = device.send([4])
     await asyncio.sleep(0.01)
     leaving, staying = device.send([2], [2]), device.send([3])
     await asyncio.sleep(0.01)
     leaving.cancel()
-    assert [await first, await staying] == [[1.0], [3.0]]
-    assert device.batches == [[[[1]]], [[[3]]]]
+    assert [await at_work, await at_hand, await staying] == [[1.0], [4.0], [3.0]]
+    assert device.batches == [[[[1]]], [[[4]]], [[[3]]]]
     assert registry.get_sample_value("sentiment_abandoned_rows_total") == 2
 
 
 async def test_what_waited_too_long_is_refused(metrics: Metrics) -> None:
     device = Device(metrics, max_latency_ms=20)
-    first, late = device.send([1]), None
+    first = device.send([1])
     await asyncio.sleep(0.01)
-    late = device.send([2])
-    assert await first == [1.0]
+    second = device.send([2])
+    await asyncio.sleep(0.01)
+    late = device.send([3])
+    assert [await first, await second] == [[1.0], [2.0]]
     with pytest.raises(ServiceUnavailable):
         await late
     device.dispatcher.shutdown()
@@ -182,12 +187,114 @@ async def test_an_error_reaches_all_of_its_batch_and_no_other(device: Device) ->
     assert await device.send([3]) == [3.0]
 
 
-async def test_batches_and_waiting_are_measured(device: Device, registry: CollectorRegistry) -> None:
+async def test_models_beside_each_other_share_streams_but_no_call(metrics: Metrics) -> None:
+    device = Device(metrics)
+    other = model_with(StandInSchedule())
+    await asyncio.gather(
+        device.send([1]), device.send([2], model=other), device.send([3]), device.send([4], model=other)
+    )
+    assert device.batches == [[[[1]], [[3]]], [[[2]], [[4]]]]
+    assert device.most_busy == 1
+    device.dispatcher.shutdown()
+
+
+async def test_waiting_is_measured(device: Device, registry: CollectorRegistry) -> None:
     await asyncio.gather(device.send([1, 1]), device.send([2, 2, 2], [2]))
+    assert registry.get_sample_value("sentiment_part_seconds_count", {"part": "queue"}) == 2
+
+
+async def test_a_call_is_run_on_a_thread_measured_and_told_of(
+    model: Model, metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    seen: list[tuple[Model, int, float]] = []
+    inference = Inference(metrics, lambda *what: seen.append(what))
+    rows = model.bundle.encoder.encode(["좋아요", "별로"])
+    alone = [float(model.positive([row])[0]) for row in rows]
+    assert await inference([Piece(model, row) for row in rows]) == pytest.approx(alone, abs=1e-6)
+    inference.close()
+    ((whose, tokens, seconds),) = seen
+    assert (whose, tokens) == (model, sum(map(len, rows)))
     value = partial(registry.get_sample_value)
-    assert (value("sentiment_batch_rows_count"), value("sentiment_batch_rows_sum")) == (1, 3)
-    assert value("sentiment_batch_tokens_sum") == 6
-    inference = value("sentiment_part_seconds_sum", {"part": "inference"})
-    assert inference is not None
-    assert 0.04 < inference < 0.5
-    assert value("sentiment_part_seconds_count", {"part": "queue"}) == 2
+    assert (value("sentiment_batch_rows_count"), value("sentiment_batch_rows_sum")) == (1, 2)
+    assert value("sentiment_batch_tokens_sum") == tokens
+    assert value("sentiment_part_seconds_sum", {"part": "inference"}) == pytest.approx(seconds)
+
+
+@pytest.fixture
+def batcher(device: Device, metrics: Metrics) -> SharedBatcher:
+    device.busy_s = 0.0
+    device.model = model_with(StandInSchedule(cut=Cut(batch_tokens=8, call_tokens=8)))
+    factory: Any = device
+    return SharedBatcher(factory, metrics, max_queue_tokens=200)
+
+
+async def test_many_rows_go_in_parts_and_come_back_in_order(device: Device, batcher: SharedBatcher) -> None:
+    assert await batcher.positive(device.model, [[number] for number in range(20)]) == [float(n) for n in range(20)]
+    assert sum(map(sum, device.shapes())) == 20
+    assert max(map(sum, device.shapes())) <= 6, "six rows a call are allowed"
+
+
+async def test_a_part_is_bounded_in_tokens_and_a_longer_row_is_alone(device: Device, batcher: SharedBatcher) -> None:
+    rows = [[number] * length for number, length in enumerate([4, 4, 1, 9])]
+    assert await batcher.positive(device.model, rows) == [0.0, 1.0, 2.0, 3.0]
+    lengths = [[len(row) for rows in batch for row in rows] for batch in device.batches]
+    assert lengths[0] == [9], "the longest begins"
+    assert all(len(call) * max(call) <= 8 for call in lengths[1:])
+
+
+async def test_others_rows_come_between_the_parts_of_one_request(device: Device, batcher: SharedBatcher) -> None:
+    device.busy_s = 0.002
+    batcher._max_queue_tokens = 10_000
+    many = asyncio.create_task(batcher.positive(device.model, [[1] * 8] * 500))
+    await asyncio.sleep(0.02)
+    await batcher.positive(device.model, [[2] * 8])
+    assert not many.done()
+    assert len(device.batches) < 200, "not behind all that the other request still has"
+    assert await many == [1.0] * 500
+
+
+async def test_a_queue_that_is_full_refuses_at_once_and_empties_again(
+    device: Device, batcher: SharedBatcher, registry: CollectorRegistry
+) -> None:
+    device.busy_s = 0.05
+    waiting = asyncio.create_task(batcher.positive(device.model, [[1, 2]] * 80))
+    await asyncio.sleep(0)
+    assert registry.get_sample_value("sentiment_queue_tokens") == 160
+    with pytest.raises(Overloaded, match="160 of 200 tokens of the queue are taken; 60 more do not fit"):
+        await batcher.positive(device.model, [[1, 2]] * 30)
+    device.busy_s = 0.0
+    assert len(await waiting) == 80
+    assert registry.get_sample_value("sentiment_queue_tokens") == 0
+    assert len(await batcher.positive(device.model, [[1, 2]] * 100)) == 100
+
+
+async def test_what_never_fits_is_the_callers_error(device: Device, batcher: SharedBatcher) -> None:
+    with pytest.raises(RequestInvalid, match="the texts hold 210 tokens; at most 200 are allowed"):
+        await batcher.positive(device.model, [[1] * 7] * 30)
+    assert not device.batches
+
+
+@pytest.mark.parametrize("rows", [1, 10])
+async def test_what_the_dispatcher_drops_is_overload_and_frees_its_place(
+    device: Device, batcher: SharedBatcher, rows: int
+) -> None:
+    device.error = ServiceUnavailable("process is overloaded")
+    with pytest.raises(Overloaded, match="waited too long"):
+        await batcher.positive(device.model, [[1, 2]] * rows)
+    device.error = None
+    assert len(await batcher.positive(device.model, [[1, 2]] * 100)) == 100
+
+
+async def test_a_caller_that_leaves_takes_its_parts_along(
+    device: Device, batcher: SharedBatcher, registry: CollectorRegistry
+) -> None:
+    device.busy_s = 0.05
+    leaving = asyncio.create_task(batcher.positive(device.model, [[1] * 8] * 10))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await batcher.positive(device.model, [[2]]) == [2.0]
+    assert len(device.batches) == 3, "the one at work, the one at hand, and the next caller's"
+    assert registry.get_sample_value("sentiment_abandoned_rows_total") == 8
+    assert registry.get_sample_value("sentiment_queue_tokens") == 0

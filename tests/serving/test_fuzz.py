@@ -1,28 +1,37 @@
 """What the OpenAPI document says holds for whatever schemathesis makes up, well-formed or not."""
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from pydantic import SecretStr
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from serving.api import PREFIX
+from serving.api import BUSIEST, PREFIX
 from serving.app import create_app, paths
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
+from serving.express import Express
 from serving.model import Model
+from serving.rollout.gates import Limits
+from serving.rollout.operator import Operator
+from serving.rollout.store import FileStore
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import DirectBatcher
 
 EXCLUDED = {f"{PREFIX}/stream": [positive_data_acceptance, negative_data_rejection]}
 """A text that holds nothing but markup is refused, and no schema can say so; a stream takes any line, and refuses it
 in a line."""
-LIMITS = Settings(max_texts=20, max_body_bytes=20_000)
+KEY = "a key of sixteen characters or more"
+LIMITS = Settings(admin_key=SecretStr(KEY), max_texts=20, max_body_bytes=20_000)
 OPERATIONS = [
     (path, method.upper()) for path, methods in create_app(LIMITS).openapi()["paths"].items() for method in methods
 ]
@@ -35,10 +44,14 @@ def ndjson(_context: schemathesis.SerializationContext, value: Any) -> bytes:
 
 
 @pytest.fixture
-def document(model: Model, metrics: Metrics) -> schemathesis.BaseSchema:
+def document(model: Model, metrics: Metrics, tmp_path: Path) -> schemathesis.BaseSchema:
     app = create_app(LIMITS)
-    app.state.sentiment = Sentiment(model, DirectBatcher(model), TieredCache(100, metrics), metrics)
-    whole = RequestBoundary(app, metrics, paths())
+    store = FileStore(tmp_path)
+    report = {"worker": "w-1", "generation": 0, "live": model.tag, "ready": [model.tag, "m:2"], "problems": {}}
+    asyncio.run(store.report("w-1", report, 0, {}))
+    app.state.operator = Operator(store, Limits(), 60.0)
+    app.state.slots = Slots(Sentiment(model, DirectBatcher(model), TieredCache(100, metrics), metrics))
+    whole = RequestBoundary(Express(app, app, BUSIEST), metrics, paths())
     return schemathesis.openapi.from_asgi(f"{PREFIX}/openapi.json", whole)
 
 
@@ -54,6 +67,7 @@ def test_every_answer_is_a_documented_one(
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def holds(case: "schemathesis.Case[Any]") -> None:
-        case.call_and_validate(excluded_checks=EXCLUDED.get(path, [positive_data_acceptance]))
+        headers = {"Authorization": f"Bearer {KEY}"} if "/rollout/" in path else None
+        case.call_and_validate(headers=headers, excluded_checks=EXCLUDED.get(path, [positive_data_acceptance]))
 
     holds()

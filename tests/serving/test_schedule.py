@@ -54,6 +54,17 @@ def test_padding_is_paid_for_up_to_the_cost_of_a_call() -> None:
     assert Cut(36, call_tokens=1_000).parts(lengths) == [[0, 1, 2], [3]]
 
 
+@given(rows=st.integers(1, 20), longest=st.integers(3, 60), more=st.integers(1, 5), length=st.integers(3, 60))
+def test_who_may_join_a_call(rows: int, longest: int, more: int, length: int) -> None:
+    """The padding of all rows together, counted one by one."""
+    cut = Cut(600, call_tokens=40)
+    before, after = [longest] * rows, [longest] * rows + [length] * more
+    padded = max(after) * len(after)
+    allowed = padded <= 600 and padded - sum(after) <= 40
+    assert cut.admits(len(before), longest, more, length) == allowed
+    assert cut.admits(0, 0, more, length)
+
+
 @pytest.mark.parametrize("layout", [ONE, Layout(streams=3)])
 def test_answers_come_back_in_the_order_of_the_rows(layout: Layout) -> None:
     generator = np.random.default_rng(0)

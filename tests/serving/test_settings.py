@@ -18,7 +18,10 @@ def test_defaults_are_valid_and_frozen() -> None:
         ({"CACHE_ENTRIES": "-1"}, "CACHE_ENTRIES: Input should be greater than or equal to 0"),
         ({"MAX_BATCH_SIZE": "many"}, "MAX_BATCH_SIZE"),
         ({"MAX_LATENCY_MS": "10000", "TIMEOUT_S": "5"}, "MAX_LATENCY_MS is 10000; it must be below TIMEOUT_S"),
-        ({"MAX_QUEUE_TOKENS": "1000"}, "MAX_QUEUE_TOKENS is 1000; it must be at least MAX_BATCH_TOKENS"),
+        (
+            {"MAX_QUEUE_TOKENS": "600", "BATCH_TOKENS": "601"},
+            "MAX_QUEUE_TOKENS is 600; it must be at least BATCH_TOKENS",
+        ),
         ({"MAX_STREAM_BYTES": "2000"}, "MAX_STREAM_BYTES is 2000; it must be at least MAX_BODY_BYTES"),
         ({"TRACING_ENDPOINT": "collector:4318"}, "TRACING_ENDPOINT"),
     ],

@@ -16,6 +16,7 @@ from serving.body import NDJSON
 from serving.errors import Overloaded
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.stream import GROUP_LINES
 from tests.serving.conftest import DirectBatcher
 
@@ -25,7 +26,7 @@ SETTINGS = Settings(max_body_bytes=8_000, max_stream_bytes=100_000, timeout_s=0.
 @pytest.fixture
 def app(sentiment: Sentiment) -> FastAPI:
     app = create_app(SETTINGS)
-    app.state.sentiment = sentiment
+    app.state.slots = Slots(sentiment)
     return app
 
 

@@ -24,6 +24,7 @@ from serving.cache import TieredCache
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry.logs import FIELDS, REQUEST_ID, JsonFormatter, TextFormatter
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.tracing import Tracing
@@ -35,7 +36,7 @@ TELLTALE = "비밀스러운리뷰"
 @pytest.fixture
 def app(sentiment: Sentiment) -> FastAPI:
     app = create_app(Settings())
-    app.state.sentiment = sentiment
+    app.state.slots = Slots(sentiment)
     return app
 
 
@@ -186,7 +187,7 @@ async def test_a_trace_has_a_span_for_each_part_in_the_callers_trace(collector: 
     tracing = Tracing.to(f"http://127.0.0.1:{collector.server_port}", 1.0, VERSION)
     metrics = Metrics(CollectorRegistry(), tracing)
     app = create_app(Settings())
-    app.state.sentiment = Sentiment(model, DirectBatcher(model), TieredCache(10, metrics), metrics)
+    app.state.slots = Slots(Sentiment(model, DirectBatcher(model), TieredCache(10, metrics), metrics))
     (middleware,) = tracing.middlewares(["/livez"])
     whole = middleware.cls(RequestBoundary(app, metrics, paths()), *middleware.args, **middleware.kwargs)
     trace_id = "0af7651916cd43dd8448eb211c80319c"

@@ -15,6 +15,7 @@ from serving.cache import TieredCache
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
+from serving.slots import Slots
 from serving.telemetry.metrics import Metrics
 
 
@@ -25,7 +26,7 @@ class Waiting:
         self.given_up = 0
         self.waiting = 0
 
-    async def positive(self, rows: list[list[int]]) -> list[float]:
+    async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         self.waiting += 1
         try:
             await asyncio.sleep(30)
@@ -43,7 +44,7 @@ def waiting() -> Waiting:
 @pytest.fixture
 async def port(model: Model, waiting: Waiting, metrics: Metrics) -> AsyncIterator[int]:
     app = create_app(Settings())
-    app.state.sentiment = Sentiment(model, waiting, TieredCache(0, metrics), metrics)
+    app.state.slots = Slots(Sentiment(model, waiting, TieredCache(0, metrics), metrics))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     whole = RequestBoundary(app, metrics, paths())

@@ -1,0 +1,171 @@
+"""What a rollout costs those who are served. ``python -m benchmarks.rollout [--switches 20] [--weights 100]``.
+
+Two services of two workers around one Redis, callers that ask one after the other, two untrained models of which each
+text's answer is known. A model is staged, made live and taken back again and again, and given shares of the callers.
+Every answer is held against what its model says of the text alone. Prints Markdown.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.bundles import SAMPLES, calibration_batches, write_bundle
+from benchmarks.fleet import Answer, Fleet, Load, fill_store, running
+from benchmarks.machine import described
+from benchmarks.subjects import SHAPES, Corpus, nsmc_folder
+from data import nsmc
+from data.encode import Encoder
+from data.text import clean
+from serving.model import Model
+from tests.redis_server import redis_server
+
+OLD, NEW = "rollout:1", "rollout:2"
+SERVICES, WORKERS = 2, 2
+TEXTS = 64
+TOLERANCE = 2e-4
+"""Answers have four decimals."""
+QUIET_S, SHARE_S = 5.0, 10.0
+SHARE = 25
+
+
+def p99_ms(answers: Sequence[Answer], since: float, until: float) -> float:
+    """Of what was asked in between."""
+    taken = [1e3 * (answer.ended - answer.began) for answer in answers if since <= answer.began < until]
+    return float(np.quantile(taken, 0.99)) if taken else float("nan")
+
+
+def models(folder: Path, shape: str, nsmc_at: Path) -> dict[str, Path]:
+    """Two bundles of other random weights."""
+    corpus = Corpus.load(nsmc_at, SHAPES[shape].architecture.vocabulary)
+    pad_id = Encoder(corpus.tokenizer_json, 128).pad_id
+    for seed, tag in enumerate((OLD, NEW), start=1):
+        write_bundle(
+            folder / tag.replace(":", "-"),
+            SHAPES[shape].model(seed).eval(),
+            corpus.tokenizer_json,
+            SAMPLES,
+            calibration_batches(corpus.dev.rows, pad_id),
+            name=shape,
+            max_length_tokens=128,
+            lengths=map(len, corpus.dev.rows),
+        )
+    return {tag: folder / tag.replace(":", "-") for tag in (OLD, NEW)}
+
+
+def wrong(answers: Sequence[Answer], bundles: dict[str, Path], texts: Sequence[str]) -> int:
+    """Answers that are not what their model says of the text alone."""
+    said: dict[tuple[str, str], float] = {}
+    for tag, folder in bundles.items():
+        model = Model.load(folder, tag)
+        for text in texts:
+            positive = float(model.positive_of([text])[0])
+            said[tag, text] = max(positive, 1.0 - positive)
+    return sum(
+        answer.status == 200 and abs(answer.score - said[answer.tag, answer.text]) > TOLERANCE for answer in answers
+    )
+
+
+async def rehearse(fleet: Fleet, load: Load, switches: int, weights: int) -> list[str]:
+    """The rollouts; returns lines about them."""
+    asking = asyncio.create_task(load.run())
+    now = time.perf_counter
+    await asyncio.sleep(2.0)
+    quiet = now()
+    await asyncio.sleep(QUIET_S)
+    staging = now()
+    await fleet.order("stage", NEW)
+    problems = await fleet.staged(NEW)
+    staged = now()
+    if problems:
+        raise SystemExit(f"the model cannot be staged: {problems}")
+    before, during = p99_ms(load.answers, quiet, staging), p99_ms(load.answers, staging, staged)
+    lines = [
+        f"- staging took {staged - staging:.1f} s; p99 {before:.1f} ms before and {during:.1f} ms during it, ratio: "
+        f"{during / before:.2f} (at most 1.50: {_yes(during <= 1.5 * before)})"
+    ]
+    arrived, last = [], []
+    for number in range(switches):
+        began = now()
+        back = number % 2 == 1
+        await fleet.order("rollback" if back else "promote", force=not back)
+        await fleet.settled()
+        arrived.append(now() - began)
+        await asyncio.sleep(0.2)
+        gone = NEW if back else OLD
+        last.append(max((a.began for a in load.answers if a.tag == gone and a.began > began), default=began) - began)
+    lines += [
+        f"- {switches} switches: on all {SERVICES * WORKERS} workers after {1e3 * np.median(arrived):.0f} ms (median; "
+        f"{1e3 * max(arrived):.0f} at most; 1,000 allowed: {_yes(max(arrived) <= 1.0)}), which the asking includes",
+        f"- the last request that the model before still answered came {1e3 * max(last):.0f} ms after the command at "
+        f"most (1,000 allowed: {_yes(max(last) <= 1.0)})",
+    ]
+    chance = random.Random(1)
+    for _ in range(weights):
+        await fleet.order("weight", chance.randint(0, 100))
+    await fleet.order("weight", SHARE)
+    await fleet.settled()
+    since = now()
+    await asyncio.sleep(SHARE_S)
+    load.stop()
+    await asking
+    there = [answer for answer in load.answers if answer.began >= since and answer.status == 200]
+    share, allowed = (
+        sum(a.tag == NEW for a in there) / len(there),
+        3 * (SHARE / 100 * (1 - SHARE / 100) / len(there)) ** 0.5,
+    )
+    lines.append(
+        f"- after {weights} changes of the share, at {SHARE} %: {share:.1%} of {len(there):,} callers (within "
+        f"{allowed:.1%}, three standard deviations: {_yes(abs(share - SHARE / 100) <= allowed)})"
+    )
+    return lines
+
+
+async def measured(shape: str, nsmc_at: Path, folder: Path, callers: int, switches: int, weights: int) -> list[str]:
+    """All lines."""
+    bundles = models(folder, shape, nsmc_at)
+    (folder / "home").mkdir()
+    fill_store(folder / "home", bundles)
+    found = (clean(review.text) for review in nsmc.read(nsmc_at / "ratings_test.txt"))
+    texts = [text for text in found if text][:TEXTS]
+    with redis_server(folder) as server:
+        async with running(folder / "home", OLD, server.url, services=SERVICES, workers=WORKERS) as fleet:
+            load = Load(fleet.bases, texts, callers)
+            lines = await rehearse(fleet, load, switches, weights)
+    failed = [answer for answer in load.answers if answer.status != 200]
+    unlike = wrong(load.answers, bundles, texts)
+    return [
+        f"{SERVICES} services of {WORKERS} workers, {callers} callers, {len(load.answers):,} requests; {shape}",
+        "",
+        f"- failed requests: {len(failed)} (none: {_yes(not failed)})",
+        f"- answers unlike what their model says alone: {unlike} (none: {_yes(not unlike)})",
+        *lines,
+    ]
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "NO"
+
+
+def main() -> None:
+    """Print the lines."""
+    parser = argparse.ArgumentParser(prog="benchmarks.rollout", description=__doc__)
+    parser.add_argument("--shape", default="compact", choices=sorted(SHAPES))
+    parser.add_argument("--nsmc", type=Path, help="folder with NSMC's files; else $NSMC_SOURCE, else the sample")
+    parser.add_argument("--callers", type=int, default=4)
+    parser.add_argument("--switches", type=int, default=20)
+    parser.add_argument("--weights", type=int, default=100)
+    arguments = parser.parse_args()
+    print(f"{described(cpu=True)}\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="rollout-") as folder:
+        counts = arguments.callers, arguments.switches, arguments.weights
+        print("\n".join(asyncio.run(measured(arguments.shape, nsmc_folder(arguments.nsmc), Path(folder), *counts))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Whether what was observed of two models side by side speaks against the new one.
+
+Counts come in, gates come out; nothing here knows where they were counted. Two kinds of test decide, and both may also
+say that too little was seen:
+
+- Shares of events (answers on the other side, errors) are put to Wald's sequential test of two hypotheses ("Sequential
+  Tests of Statistical Hypotheses", 1945), which may be read as often as one likes: with a true share of at most
+  ``allowed`` it fails in at most one of a hundred trials, and with one of at least ``refused`` it passes in at most
+  one of a hundred.
+- Means (of differences between the two models) are held against a limit by their 99 % interval. Read often, it errs
+  more often than once in a hundred, so nothing is said before ``MEANS_FROM`` reviews.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ERROR_RATE = 0.01
+"""Of the sequential tests, on both sides."""
+MEANS_FROM = 500
+_Z = 2.576
+Counts = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """By how much the new model may differ. Shares are from 0 to 1."""
+
+    disagreement_allowed: float = 0.10
+    disagreement_refused: float = 0.20
+    """Reviews that the two models put on different sides: of two good models, about one in thirteen."""
+    errors_allowed: float = 0.002
+    errors_refused: float = 0.02
+    shift: float = 0.05
+    """Of the mean of P(positive)."""
+    neutral: float = 0.05
+    """Of the share of 중립."""
+    confidence: float = 0.03
+    """By so much may the estimated accuracy, which is the mean calibrated confidence, be lower."""
+    cost: float = 1.5
+    """Inference time of a token, in that of the old model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One question, and whether it is answered well; None while too little was seen."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def judge(counts: Counts, limits: Limits = Limits()) -> list[Gate]:
+    """All gates. ``counts`` are those of ``serving.rollout.observed``."""
+    pairs = int(counts.get("pairs", 0))
+    return [
+        _share(
+            "errors",
+            int(counts.get("new_errors", 0)),
+            int(counts.get("new_errors", 0)) + pairs,
+            limits.errors_allowed,
+            limits.errors_refused,
+            "of the reviews it could not judge",
+        ),
+        _share(
+            "disagreement",
+            int(counts.get("disagreements", 0)),
+            pairs,
+            limits.disagreement_allowed,
+            limits.disagreement_refused,
+            "of the reviews it puts on the other side",
+        ),
+        _mean("score shift", counts, "shift", limits.shift, "of P(positive)", both=True),
+        _mean("neutral share", counts, "neutral", limits.neutral, "of reviews called 중립", both=True),
+        _mean("estimated accuracy", counts, "doubt", limits.confidence, "of confidence lost", both=False),
+        _cost(counts, limits.cost),
+    ]
+
+
+def verdict(gates: list[Gate]) -> bool | None:
+    """Of all gates together: False where one fails, None while one is undecided."""
+    if any(gate.passed is False for gate in gates):
+        return False
+    return None if any(gate.passed is None for gate in gates) else True
+
+
+def sequential(events: int, trials: int, allowed: float, refused: float) -> bool | None:
+    """Wald's test: True for a share of at most ``allowed``, False for one of at least ``refused``, None: go on."""
+    evidence = events * math.log(refused / allowed) + (trials - events) * math.log((1 - refused) / (1 - allowed))
+    bound = math.log((1 - ERROR_RATE) / ERROR_RATE)
+    if evidence >= bound:
+        return False
+    return True if evidence <= -bound else None
+
+
+def _share(name: str, events: int, trials: int, allowed: float, refused: float, what: str) -> Gate:
+    passed = sequential(events, trials, allowed, refused)
+    seen = f"{events:,} of {trials:,}" + (f" ({events / trials:.1%})" if trials else "")
+    state = {True: f"at most {allowed:.1%}", False: f"at least {refused:.1%}", None: "too little was seen to tell"}
+    return Gate(name, passed, f"{seen} {what}; {state[passed]}")
+
+
+def _mean(name: str, counts: Counts, key: str, limit: float, what: str, *, both: bool) -> Gate:
+    """The mean of a difference, of which ``counts`` has the sum and the sum of squares."""
+    pairs = int(counts.get("pairs", 0))
+    if pairs < MEANS_FROM:
+        return Gate(name, None, f"{pairs:,} reviews were seen; {MEANS_FROM:,} are needed to tell")
+    mean = counts.get(key, 0.0) / pairs
+    deviation = math.sqrt(max(counts.get(f"{key}_squared", 0.0) / pairs - mean * mean, 0.0))
+    error = _Z * deviation / math.sqrt(pairs)
+    size = abs(mean) if both else mean
+    passed = True if size + error <= limit else False if size - error > limit else None
+    allowed = f"within {limit:g}" if both else f"at most {limit:g}"
+    return Gate(name, passed, f"{mean:+.4f} ± {error:.4f} {what}; {allowed} is allowed")
+
+
+def _cost(counts: Counts, limit: float) -> Gate:
+    """Inference seconds of a token, of both models."""
+    if counts.get("pairs", 0) < MEANS_FROM or not counts.get("new_tokens") or not counts.get("old_tokens"):
+        return Gate("cost", None, "too little was inferred by both to tell")
+    ratio = (counts["new_seconds"] / counts["new_tokens"]) / (counts["old_seconds"] / counts["old_tokens"])
+    return Gate("cost", ratio <= limit, f"a token takes {ratio:.2f} x as long; {limit:g} x is allowed")

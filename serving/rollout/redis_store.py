@@ -1,0 +1,131 @@
+"""The state of a rollout in Redis, for a fleet: one key is the truth, a channel says that it changed."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError, WatchError
+
+from data.ledger import Entry, LedgerBroken
+from serving.errors import RolloutUnreachable
+from serving.rollout.state import State
+from serving.rollout.store import ALIVE_S, Change, entry_of, summed
+
+TIMEOUT_S = 2.0
+OBSERVED_S = 7 * 86_400
+"""What was observed in a trial is kept so long."""
+
+
+class RedisStore:
+    """Keys under ``nsmc:rollout:NAME:``. Changes are transactions, so that two operators never both succeed."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._redis: Redis = Redis.from_url(
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, decode_responses=True, max_connections=8
+        )
+        self._prefix = f"nsmc:rollout:{name}:"
+        self._listening: PubSub | None = None
+
+    async def read(self) -> State | None:
+        """See ``StateStore``."""
+        with _reaching():
+            return _state(await self._redis.get(self._key("state")))
+
+    async def change(self, change: Change, expected: int) -> bool:
+        """See ``StateStore``."""
+        with _reaching():
+            async with self._redis.pipeline(transaction=True) as transaction:
+                await transaction.watch(self._key("state"), self._key("ledger"))
+                present = _state(await transaction.get(self._key("state")))
+                if (present.generation if present else 0) != expected:
+                    return False
+                last = await transaction.lindex(self._key("ledger"), -1)
+                entry = entry_of(change, Entry.from_json(str(last)) if last else None)
+                transaction.multi()  # type: ignore[no-untyped-call]
+                transaction.set(self._key("state"), change.state.to_json())
+                transaction.rpush(self._key("ledger"), entry.to_json())
+                transaction.publish(self._key("changed"), str(change.state.generation))
+                try:
+                    await transaction.execute()
+                except WatchError:
+                    return False
+        return True
+
+    async def history(self) -> list[Entry]:
+        """See ``StateStore``."""
+        with _reaching():
+            return [Entry.from_json(str(line)) for line in await self._redis.lrange(self._key("ledger"), 0, -1)]
+
+    async def report(self, worker: str, report: Mapping[str, Any], trial: int, observed: Mapping[str, float]) -> None:
+        """See ``StateStore``."""
+        with _reaching():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(self._key(f"worker:{worker}"), json.dumps(report), px=round(ALIVE_S * 1_000))
+                if observed:
+                    pipeline.hset(self._key(f"observed:{trial}"), worker, json.dumps(observed))
+                    pipeline.expire(self._key(f"observed:{trial}"), OBSERVED_S)
+                await pipeline.execute()
+
+    async def reports(self) -> list[dict[str, Any]]:
+        """See ``StateStore``."""
+        with _reaching():
+            keys = sorted([key async for key in self._redis.scan_iter(self._key("worker:*"), count=1_000)])
+            found = await self._redis.mget(keys) if keys else []
+            return [json.loads(report) for report in found if report]
+
+    async def observed(self, trial: int) -> dict[str, float]:
+        """See ``StateStore``."""
+        with _reaching():
+            return summed(map(json.loads, await self._redis.hvals(self._key(f"observed:{trial}"))))
+
+    async def changed(self, timeout_s: float) -> None:
+        """See ``StateStore``."""
+        with _reaching():
+            if self._listening is None:
+                self._listening = self._redis.pubsub(ignore_subscribe_messages=True)
+                await self._listening.subscribe(self._key("changed"))
+                return  # it may have changed while nobody listened
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while await self._listening.get_message(timeout=timeout_s) is None:
+                        pass
+            except TimeoutError:
+                pass
+            except (RedisError, OSError):
+                await self._hang_up()
+                raise
+
+    async def close(self) -> None:
+        """See ``StateStore``."""
+        await self._hang_up()
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+    async def _hang_up(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            with suppress(RedisError, OSError):
+                await listening.aclose()  # type: ignore[no-untyped-call]
+
+    def _key(self, name: str) -> str:
+        return self._prefix + name
+
+
+def _state(text: str | bytes | None) -> State | None:
+    return None if text is None else State.from_json(text)
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise RolloutUnreachable(
+            f"Redis, which keeps the rollout, cannot be reached: {type(error).__name__}"
+        ) from error
+    except (ValueError, LedgerBroken) as error:
+        raise RolloutUnreachable(f"Redis holds a rollout that nobody here wrote: {error}") from error

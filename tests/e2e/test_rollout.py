@@ -1,0 +1,235 @@
+"""Rollouts through real processes: two services of two workers, a real Redis, real load, and models that are broken."""
+
+import asyncio
+import json
+import random
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.fleet import Fleet, Load, fill_store, running
+from data.bundle import MANIFEST_FILE
+from data.encode import Encoder
+from data.files import sha256
+from data.ledger import verify
+from serving.errors import RolloutRefused
+from serving.model import Model
+from tests.models import lively, write_bundle
+from tests.redis_server import RedisServer, redis_server
+from training.predict import logits
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+OLD, NEW, RANDOM = "tiny:1", "tiny:2", "tiny:random"
+FLIPPED, WORDS, CRASHING = "tiny:flipped", "tiny:words", "tiny:crashing"
+TEXTS = [
+    f"{start} {end}"
+    for start in ("정말", "그냥", "배우가", "이야기가")
+    for end in ("좋아요", "별로", "최고 ㅋㅋ", "아쉽다")
+]
+SERVICES, WORKERS = 2, 2
+
+
+def flip(folder: Path) -> None:
+    """One bit of the graph is another one."""
+    graph = folder / "model.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+
+
+def other_words(folder: Path) -> None:
+    """Another vocabulary, and a manifest that knows its digest: only the preprocessing tells."""
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    plain = [word for word in words if word not in special]
+    words |= dict(zip(plain, [words[word] for word in reversed(plain)], strict=True))
+    file.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["files"][file.name] = sha256(file)
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
+
+
+def sides(seed: int) -> list[bool]:
+    """Which texts an untrained model calls positive."""
+    model, tokenizer = lively(seed)
+    encoder = Encoder(tokenizer, 512)
+    found = logits(model, encoder.encode(TEXTS), encoder.pad_id)  # (N, 2)
+    return [bool(positive > negative) for negative, positive in found]
+
+
+def guessing() -> int:
+    """The seed of a model that says something else of about every other text."""
+    first = sides(1)
+    for seed in range(2, 50):
+        if 6 <= sum(one != other for one, other in zip(first, sides(seed), strict=True)) <= 10:
+            return seed
+    raise AssertionError("no untrained model disagrees with another")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Bento home with a good model, one as good, one that guesses, and three that cannot be loaded."""
+    folder = tmp_path_factory.mktemp("rollout")
+    old = write_bundle(folder / "old", seed=1).folder
+    made = {OLD: old}
+    for tag in (NEW, FLIPPED, WORDS):
+        made[tag] = folder / tag.replace(":", "-")
+        shutil.copytree(old, made[tag])
+    made[RANDOM] = write_bundle(folder / "random", seed=guessing()).folder
+    made[CRASHING] = write_bundle(folder / "crashing", seed=3).folder  # one that this machine has not served before
+    flip(made[FLIPPED])
+    other_words(made[WORDS])
+    (folder / "home").mkdir()
+    fill_store(folder / "home", made)
+    # stands for a runtime that crashes on a graph: the probe's process is ended by a signal
+    (folder / "home" / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'serving.rollout.probe' in ' '.join(sys.orig_argv) and 'crashing' in sys.orig_argv[-1]:\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    return folder / "home"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    with redis_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def fleet(home: Path, server: RedisServer) -> AsyncIterator[Fleet]:
+    surroundings = {"PYTHONPATH": str(home)}
+    async with running(home, OLD, server.url, services=SERVICES, workers=WORKERS, surroundings=surroundings) as fleet:
+        yield fleet
+
+
+def expected(home: Path) -> dict[tuple[str, str], float]:
+    """By tag and text, what the model says of it alone."""
+    said = {}
+    for tag in (OLD, NEW, RANDOM):
+        name, version = tag.split(":")
+        model = Model.load(home / "models" / name / version, tag)
+        for text in TEXTS:
+            positive = float(model.positive_of([text])[0])
+            said[tag, text] = max(positive, 1 - positive)
+    return said
+
+
+def check(load: Load, home: Path) -> None:
+    """Nothing failed, and every answer is what its model says alone."""
+    assert load.answers
+    assert [answer for answer in load.answers if answer.status != 200] == []
+    said = expected(home)
+    wrong = [a for a in load.answers if abs(a.score - said[a.tag, a.text]) > 2e-4]
+    assert wrong == []
+
+
+async def test_switches_and_shares_under_load_fail_nobody(fleet: Fleet, home: Path) -> None:
+    load = Load(fleet.bases, TEXTS, callers=8)
+    asking = asyncio.create_task(load.run())
+    await fleet.order("stage", RANDOM)
+    assert await fleet.staged(RANDOM) == {}
+    loop = asyncio.get_running_loop()
+    slowest = 0.0
+    for _ in range(4):
+        for command in ("promote", "rollback"):
+            began = loop.time()
+            await fleet.order(command, force=command == "promote")
+            await fleet.settled()
+            slowest = max(slowest, loop.time() - began)
+            await asyncio.sleep(0.1)
+    chance = random.Random(1)
+    for _ in range(20):
+        await fleet.order("weight", chance.randint(0, 100))
+    await fleet.order("weight", 30)
+    await fleet.settled()
+    await asyncio.sleep(0.3)
+    before = len(load.answers)
+    await asyncio.sleep(3.0)
+    load.stop()
+    await asking
+    check(load, home)
+    assert slowest < 1.0, "each switch is complete on all workers within a second"
+    at_30 = load.answers[before:]
+    share = sum(answer.tag == RANDOM for answer in at_30) / len(at_30)
+    assert abs(share - 0.3) < 4 * (0.3 * 0.7 / len(at_30)) ** 0.5 + 0.01
+    assert {answer.tag for answer in load.answers} == {OLD, RANDOM}
+    verify(await fleet.store.history())
+
+
+async def test_what_is_broken_is_stopped_with_its_reason(fleet: Fleet, home: Path) -> None:
+    load = Load(fleet.bases, TEXTS, callers=4)
+    asking = asyncio.create_task(load.run())
+    reasons = {
+        FLIPPED: "model.onnx",
+        WORDS: "fingerprint",
+        CRASHING: "ended by SIGSEGV",
+        "tiny:nothing": "the model store has no tiny:nothing; of tiny it has tiny:1",
+    }
+    for tag, reason in reasons.items():
+        await fleet.order("stage", tag)
+        problems = await fleet.staged(tag)
+        assert len(problems) == SERVICES * WORKERS, tag
+        assert all(reason in problem for problem in problems.values()), problems
+        with pytest.raises(RolloutRefused, match="4 of 4 workers are not ready"):
+            await fleet.order("promote", force=True)
+        await fleet.order("release")
+    # one that guesses: loaded like any other, and found in the dark
+    await fleet.order("stage", RANDOM)
+    assert await fleet.staged(RANDOM) == {}
+    await fleet.order("shadow", 100)
+    for _ in range(300):
+        status = await fleet.operator.status()
+        if status["gates_passed"] is False:
+            break
+        await asyncio.sleep(0.1)
+    (failed,) = [gate for gate in status["gates"] if gate["name"] == "disagreement"]
+    assert failed["passed"] is False
+    assert (await fleet.store.observed(status["trial"]))["pairs"] <= 2_000
+    with pytest.raises(RolloutRefused, match=r"gates fail: .*disagreement"):
+        await fleet.order("promote")
+    load.stop()
+    await asking
+    check(load, home)
+    assert {answer.tag for answer in load.answers} == {OLD}, "the live slot was never touched"
+
+
+async def test_redis_and_workers_that_die_during_a_rollout(home: Path, server: RedisServer, fleet: Fleet) -> None:
+    load = Load(fleet.bases, TEXTS, callers=4)
+    asking = asyncio.create_task(load.run())
+    await fleet.order("stage", RANDOM)
+    await fleet.staged(RANDOM)
+    await fleet.order("promote", force=True)
+    await fleet.settled()
+    # a worker dies: its service starts another, which comes up on what the state says
+    victim = max(psutil.Process(fleet.processes[0].pid).children(recursive=True), key=lambda p: p.memory_info().rss)
+    load.stop()
+    await asking
+    check(load, home)
+    victim.send_signal(signal.SIGKILL)
+    load = Load(fleet.bases, TEXTS, callers=4)
+    asking = asyncio.create_task(load.run())
+    await asyncio.sleep(6.0)  # it counts as alive for five seconds
+    await fleet.workers(SERVICES * WORKERS)
+    await fleet.staged(RANDOM)
+    await fleet.settled()
+    load.stop()
+    await asking
+    check(load, home)
+    assert {answer.tag for answer in load.answers} == {RANDOM}, "the new worker never answered with its Bento's model"
+    # Redis dies: everybody goes on with what is there
+    load = Load(fleet.bases, TEXTS, callers=4)
+    asking = asyncio.create_task(load.run())
+    server.stop()
+    await asyncio.sleep(3.0)
+    load.stop()
+    await asking
+    check(load, home)
+    assert {answer.tag for answer in load.answers} == {RANDOM}
