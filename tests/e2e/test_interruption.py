@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,29 +22,41 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 WEIGHTS = artifacts.MODEL / "model.safetensors"
 
 
-def start(folder: Path, root: Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def training(folder: Path, root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that trains in ``folder``; it is gone when the block ends, however it ends."""
     variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "pipelines.train"],
         cwd=folder,
         env=variables | {"PYTHONPATH": str(root)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def stop_after_an_epoch(process: subprocess.Popen[bytes], folder: Path, number: int) -> int:
-    """Send ``number`` once another epoch was put away; returns the exit status."""
+def put_away(folder: Path) -> set[tuple[str, int]]:
+    """The epochs that can be gone on from; one that is being replaced just now is not among them."""
+    found = set()
+    for path in folder.glob(".cache/checkpoints/*/progress.json"):
+        with suppress(FileNotFoundError):
+            found.add((str(path), path.stat().st_mtime_ns))
+    return found
 
-    def put_away() -> set[tuple[str, int]]:
-        return {(str(path), path.stat().st_mtime_ns) for path in folder.glob(".cache/checkpoints/*/progress.json")}
 
-    before, deadline = put_away(), time.monotonic() + 120
-    while put_away() == before and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(number)
-    return process.wait(timeout=60)
+def stopped_after_an_epoch(folder: Path, root: Path, number: int) -> int:
+    """Train, and send ``number`` once another epoch was put away; returns the exit status."""
+    before, deadline = put_away(folder), time.monotonic() + 120
+    with training(folder, root) as process:
+        while put_away(folder) <= before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(number)
+        return process.wait(timeout=60)
 
 
 def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,16 +67,17 @@ def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkey
     monkeypatch.chdir(tmp_path)
     client = MlflowClient(local_uri())
 
-    assert stop_after_an_epoch(start(tmp_path, root), tmp_path, signal.SIGTERM) == 143
+    assert stopped_after_an_epoch(tmp_path, root, signal.SIGTERM) == 143
     experiment = client.get_experiment_by_name("nsmc")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "KILLED"
 
-    assert stop_after_an_epoch(start(tmp_path, root), tmp_path, signal.SIGKILL) == -signal.SIGKILL
+    assert stopped_after_an_epoch(tmp_path, root, signal.SIGKILL) == -signal.SIGKILL
     assert not WEIGHTS.exists(), "nothing half-written stands where the model belongs"
 
-    assert start(tmp_path, root).wait(timeout=120) == 0
+    with training(tmp_path, root) as process:
+        assert process.wait(timeout=120) == 0
     assert sha256(WEIGHTS) == sha256(reproduced.folder / WEIGHTS)
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
