@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve ui audit test test-fast test-e2e browser check bench bench-engine bench-training bench-serving bench-rollout gpu-check lock clean
+.PHONY: help install demo profile repro sweep compare serve sign ui audit test test-fast test-e2e browser check bench bench-engine bench-training bench-serving bench-rollout gpu-check lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,11 +50,15 @@ repro: $(READY) ## Retrain what changed: dvc repro, with PROFILE if given / 변�
 sweep: $(READY) ## Try every combination of GRID as DVC experiments, by dev / 하이퍼파라미터 실험
 	$(BIN)/python -m pipelines.sweep "$(GRID)"
 
-compare: $(READY) ## Two versions A and B on the same test, with intervals / 두 버전 비교
-	@cd $(WORKSPACE) && python -m pipelines.compare $(or $(A),candidate) $(or $(B),champion) $(if $(JSON),--json)
+compare: $(READY) ## Two versions A and B on the same test, or SHADOW=1 / 두 버전 비교
+	@cd $(WORKSPACE) && python -m pipelines.compare $(or $(A),candidate) $(or $(B),champion) \
+		$(if $(SHADOW),--shadow) $(if $(JSON),--json)
 
 serve: $(READY) ## Serve the packaged champion on PORT / 서비스 실행
 	$(BIN)/python -m pipelines.serve --workspace $(WORKSPACE) --port $(PORT)
+
+sign: $(READY) ## Sign the packaged model, or TAG, with SIGNING_KEY / 모델 서명
+	$(BIN)/python -m pipelines.sign $(TAG)
 
 ui: $(READY) ## MLflow's UI on port 5000 / MLflow 화면
 	cd $(WORKSPACE) && mkdir -p mlruns && mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns/mlflow.db}"

@@ -23,6 +23,8 @@ from data.typed import typed
 
 FORMAT_VERSION = 3
 MANIFEST_FILE = "bundle.json"
+SIGNATURE_FILE = "model.sig"
+"""Beside them where the bundle is signed; see ``serving.signature``."""
 GRAPH_FILE = "model.onnx"
 FULL = "fp32"
 """The precision of ``GRAPH_FILE``, which every bundle has."""
@@ -109,6 +111,14 @@ class Manifest:
             raise BundleInvalid(f"{MANIFEST_FILE}: token_lengths must be from 3 to {self.max_length_tokens}")
 
     @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """The manifest of the bundle in ``folder``, whose files are not looked at. Raises BundleInvalid."""
+        try:
+            return cls.from_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleInvalid(f"{MANIFEST_FILE} cannot be read: {type(error).__name__}") from error
+
+    @classmethod
     def from_json(cls, text: str) -> "Manifest":
         """Parse a manifest file. Raises BundleInvalid for anything but the keys and types of this version."""
         try:
@@ -139,10 +149,7 @@ class Bundle:
 
         Raises BundleInvalid, DigestMismatch or GoldenMismatch, each naming what differs.
         """
-        try:
-            manifest = Manifest.from_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleInvalid(f"{MANIFEST_FILE} cannot be read: {type(error).__name__}") from error
+        manifest = Manifest.read(folder)
         manifest.check()
         for name, expected in manifest.files.items():
             if Path(name).name != name:

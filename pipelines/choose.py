@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from data.behaviour import BehaviourReport, judge, regressions
 from data.errors import UnknownFormat
 from data.text import clean
 from pipelines import artifacts, stage
@@ -19,7 +20,6 @@ from pipelines.params import Choose, Params
 from pipelines.registry import BUNDLE, DECISION_TAG, EVALUATION, Registry, Version
 from pipelines.splits import read_split
 from serving.model import Model
-from training.behaviour import BehaviourReport, judge, regressions
 from training.metrics import mcnemar
 
 IntArray = npt.NDArray[np.integer]

@@ -2,6 +2,8 @@
 
 Everything comes from what was recorded when they were registered, on the same test rows and the same behaviour suite.
 Differences are A minus B. It is there to understand versions: what is chosen by a look at test is not tested any more.
+
+``--shadow`` compares the two models of a rollout instead, on what callers sent to them; see ``pipelines.shadow``.
 """
 
 import argparse
@@ -16,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipelines import artifacts
+from data.behaviour import BehaviourReport, Regression, regressions
+from pipelines import artifacts, shadow
 from pipelines.errors import RegistryError
 from pipelines.params import Params
 from pipelines.registry import EVALUATION, Registry, Version
 from pipelines.stage import run
 from pipelines.table import text_table
-from training.behaviour import BehaviourReport, Regression, regressions
+from serving.rollout.place import here
 from training.metrics import Scores, mcnemar, paired_interval
 from training.slices import by_length
 
@@ -205,12 +208,18 @@ def as_json(comparison: Comparison, model: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line: two versions, and ``--json``."""
+    """Command line: two versions or ``--shadow``, and ``--json``."""
     parser = argparse.ArgumentParser(prog="pipelines.compare", description=__doc__)
-    parser.add_argument("first", metavar="A", help="a number or an alias: champion, candidate, previous")
-    parser.add_argument("second", metavar="B")
+    parser.add_argument("first", metavar="A", nargs="?", default="candidate", help="a number or an alias")
+    parser.add_argument("second", metavar="B", nargs="?", default="champion")
+    parser.add_argument("--shadow", action="store_true", help="the two models of a rollout, on mirrored requests")
+    parser.add_argument("--trial", type=int, help="of the rollout; by itself, the one that goes on")
     parser.add_argument("--json", action="store_true", help="for machines")
     arguments = parser.parse_args()
+    if arguments.shadow:
+        observed = shadow.read(here(), arguments.trial)
+        print(json.dumps(asdict(observed), ensure_ascii=False, indent=2) if arguments.json else shadow.report(observed))
+        return
     params = Params.load()
     registry = Registry(params.register_)
     comparison = compare(

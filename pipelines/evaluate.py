@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from transformers import PreTrainedModel
 
+from data import behaviour
 from data.encode import Encoder
 from data.files import writing
 from data.labels import NAMES, NeutralBand
@@ -18,7 +19,6 @@ from pipelines import artifacts, curves, pictures, stage
 from pipelines.metric import scores
 from pipelines.params import Params
 from pipelines.splits import read_split
-from training import behaviour
 from training import model as models
 from training.calibrate import fit_band, fit_calibration, rises, share_positive_by_star, three_way
 from training.metrics import intervals, mcnemar, paired_interval, reliability

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,15 +11,16 @@ import bentoml
 import yaml
 from bentoml.exceptions import BentoMLException, NotFound
 
-from data.bundle import Bundle
+from data.bundle import SIGNATURE_FILE, Bundle
 from pipelines import artifacts, stage
 from pipelines.errors import PackagingError, RegistryError
 from pipelines.params import Params
 from pipelines.registry import BUNDLE, Registry, Version
+from pipelines.sign import sign
 from serving.errors import ServingError
 from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator, Order
-from serving.rollout.place import default_folder, store_at
+from serving.rollout.place import here
 
 BENTOFILE = Path("bentofile.yaml")
 
@@ -31,7 +31,10 @@ def model_tag(model: str, version: Version) -> str:
 
 
 def store_model(registry: Registry, model: str, version: Version) -> str:
-    """Make sure that the model store holds ``version``, and return its tag. A tag is never overwritten."""
+    """Make sure that the model store holds ``version``, signed if there is a key, and return its tag.
+
+    A tag is never overwritten.
+    """
     tag = model_tag(model, version)
     try:
         stored = bentoml.models.get(tag)
@@ -49,8 +52,11 @@ def store_model(registry: Registry, model: str, version: Version) -> str:
             }
             with bentoml.models.create(tag, labels=labels, metadata=metadata) as created:
                 shutil.copytree(bundle.folder, created.path, dirs_exist_ok=True)
+                sign(Path(created.path))
     else:
         _check_digest(Bundle.open(Path(stored.path)), version, f"Bento model {tag}")
+        if not (Path(stored.path) / SIGNATURE_FILE).exists():
+            sign(Path(stored.path))
     return tag
 
 
@@ -89,8 +95,7 @@ def stage_in_service(tag: str) -> str:
     """
 
     async def order() -> None:
-        name = os.environ.get("ROLLOUT_NAME", "default")
-        store = store_at(os.environ.get("REDIS_URL"), default_folder(), name)
+        store = here()
         try:
             await Operator(store, Limits(), 0.0).carry_out(Order("stage", "pipeline", "the new champion", tag))
         finally:

@@ -9,29 +9,30 @@ from pathlib import Path
 from typing import Any, cast
 
 import bentoml
-from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
+from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from bentoml.models import BentoModel
 from pydantic import BaseModel, Field
 from starlette.middleware import Middleware
 
-from data.bundle import Bundle
+from data.behaviour import BehaviourReport
 from data.errors import DataError, TextError
+from serving import stored
 from serving.api import BUSIEST, VERSION
 from serving.app import create_app, paths
 from serving.batching import INFER, BatchingService, Inference, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
-from serving.engine.remembered import default_folder, remembers
-from serving.errors import ModelUnavailable, RolloutRefused, ServingError
+from serving.errors import ModelUnavailable, ServingError
 from serving.express import Express
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
+from serving.rollout.conduct import Conduct
 from serving.rollout.follower import Follower
 from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator
 from serving.rollout.place import default_folder as default_rollout
 from serving.rollout.place import store_at
-from serving.rollout.probe import probe, turn
+from serving.rollout.probe import turn
 from serving.rollout.state import State
 from serving.sentiment import Sentiment
 from serving.settings import Settings
@@ -96,7 +97,7 @@ def _resources() -> dict[str, Any]:
 class SentimentService:
     """Judges Korean movie reviews."""
 
-    stored = BentoModel(arguments.model_tag)
+    embedded = BentoModel(arguments.model_tag)
     bento_service: BatchingService
 
     def __init__(self) -> None:
@@ -104,7 +105,8 @@ class SentimentService:
         logs.configure(settings.log_format, settings.log_level)
         if settings.gpus:
             keep_own_gpu(os.environ, bentoml.server_context.worker_index or 1, settings.gpus)
-        self._embedded: Model | None = _load(self.stored)
+        stored.check(self.embedded, settings)
+        self._embedded: Model | None = stored.load(self.embedded, settings)
         self._inference = Inference(metrics, self._inferred)
         self._draining = Draining(settings.drain_s, lambda: metrics.ready(yes=False))
         start_up.lap("model")
@@ -129,9 +131,12 @@ class SentimentService:
         self._slots = app.state.slots = Slots(await self._warm(embedded), lambda: self._batcher.load)
         del embedded
         store = store_at(settings.redis_url, settings.rollout_folder or default_rollout(), settings.rollout_name)
-        app.state.operator = Operator(store, Limits(), settings.rollout_watch_s, _find)
+        app.state.operator = Operator(store, Limits(), settings.rollout_watch_s, stored.find)
         worker = f"{socket.gethostname()}-{os.getpid()}"
-        self._follower = Follower(self._slots, store, app.state.operator, self._ready, worker, self._moved)
+        self._conduct = Conduct(settings)
+        self._follower = Follower(
+            self._slots, store, app.state.operator, self._ready, self._behaviour, worker, self._moved
+        )
         await self._follower.come_up()
         self._following = asyncio.create_task(self._follower.run())
         self._draining.watch()
@@ -171,15 +176,23 @@ class SentimentService:
 
         Raises ServingError.
         """
-        stored = await asyncio.to_thread(_find, tag)
+        found = await asyncio.to_thread(stored.find, tag)
         try:
+            await asyncio.to_thread(stored.check, found, settings)
+            await self._conduct.of(Path(found.path))
             async with turn():
-                if not await asyncio.to_thread(_served_before, stored):
-                    await probe(Path(stored.path))
-                model = await asyncio.to_thread(_load, stored)
+                model = await asyncio.to_thread(stored.load, found, settings)
         except DataError as error:
             raise ModelUnavailable(str(error)) from error
         return await self._warm(model)
+
+    async def _behaviour(self, tag: str) -> BehaviourReport:
+        """What a model of the store made of the behaviour suite. Raises ServingError."""
+        found = await asyncio.to_thread(stored.find, tag)
+        try:
+            return await self._conduct.of(Path(found.path))
+        except DataError as error:
+            raise ModelUnavailable(str(error)) from error
 
     async def _warm(self, model: Model) -> Sentiment:
         golden = [list(sample.ids) for sample in model.bundle.manifest.golden]
@@ -223,38 +236,6 @@ class SentimentService:
             NativeVerdict(sentiment=a.verdict.sentiment, score=a.verdict.score, positive=a.verdict.positive)
             for a in answers
         ]
-
-
-def _find(tag: str) -> bentoml.Model:
-    """A model of the store. Raises RolloutRefused, naming what there is."""
-    try:
-        return bentoml.models.get(tag)
-    except BentoMLException as error:
-        name = tag.partition(":")[0]
-        known = sorted(str(model.tag) for model in bentoml.models.list() if model.tag.name == name)
-        raise RolloutRefused(f"the model store has no {tag}; of {name} it has {', '.join(known) or 'none'}") from error
-
-
-def _load(stored: bentoml.Model) -> Model:
-    """Raises BundleError or ModelUnavailable."""
-    metadata = stored.info.metadata
-    version, digest = metadata.get("mlflow_version"), str(metadata.get("bundle_digest", ""))
-    model = Model.load(
-        Path(stored.path),
-        str(stored.tag),
-        wanted=settings.wanted,
-        remembered=default_folder() if settings.remember_engine else None,
-        mlflow_version=None if version is None else str(version),
-    )
-    if digest and digest != model.bundle.manifest.digest:
-        raise ModelUnavailable(f"{stored.tag} holds bundle {model.bundle.manifest.digest[:12]}, not {digest[:12]}")
-    return model
-
-
-def _served_before(stored: bentoml.Model) -> bool:
-    """Whether this machine has had it answer before, with the same software. Raises BundleError."""
-    bundle = Bundle.open(Path(stored.path))
-    return settings.remember_engine and remembers(bundle, settings.wanted, default_folder())
 
 
 def _tell(model: Model) -> None:

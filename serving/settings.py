@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.engine.choose import Wanted
@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """Where a rollout is kept without a Redis; by itself, ``rollout`` in Bento's home."""
     rollout_watch_s: float = Field(default=300.0, ge=0.0, le=86_400.0)
     """So long after a promotion it is taken back by itself if a gate fails."""
+
+    signing_public_key: FilePath | None = None
+    """PEM file of the public key that models must be signed for; without it, their digests alone are checked."""
 
     drain_s: float = Field(default=1.0, ge=0.0, le=300.0)
     """After SIGTERM, how long requests are still taken while ``/readyz`` says that no more should come."""

@@ -102,7 +102,7 @@ class Slots:
         given, also = [answer.verdict for answer in answers], [answer.verdict for answer in found]
         if turn.new:
             given, also = also, given
-        observed.pairs(given, also)
+        observed.pairs(texts, given, also)
 
 
 class Turn:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, set_seed
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -56,6 +57,7 @@ def train(task: Task, config: Schedule, *, listener: Listener, checkpoint: Path,
     the last good checkpoint.
     """
     set_seed(config.seed)
+    AcceleratorState._reset_state()  # a training before this one in the same process may have had another precision
     accelerator = Accelerator(mixed_precision=_mixed_precision(config, cpu), cpu=on_cpu(cpu))
     return _Run(accelerator, task, config, listener, checkpoint).finish()
 

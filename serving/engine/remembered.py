@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
 
-from data.bundle import Bundle
+from data.bundle import Bundle, Manifest
 from data.errors import DataError
 from data.files import writing
 from data.typed import typed
@@ -51,9 +51,9 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / FOLDER
 
 
-def remembers(bundle: Bundle, wanted: Wanted, folder: Path) -> bool:
-    """Whether ``bundle`` was made to answer before, in the same circumstances."""
-    return _read(folder / f"{_circumstances(bundle, wanted)}.json") is not None
+def remembers(manifest: Manifest, wanted: Wanted, folder: Path) -> bool:
+    """Whether the bundle of ``manifest`` was made to answer before, in the same circumstances."""
+    return _read(folder / f"{circumstances(manifest, wanted)}.json") is not None
 
 
 def choose_again(bundle: Bundle, wanted: Wanted, folder: Path) -> Choice:
@@ -62,7 +62,7 @@ def choose_again(bundle: Bundle, wanted: Wanted, folder: Path) -> Choice:
     What is remembered has to answer the golden samples like everything else; where it does not, it is forgotten. A
     folder that cannot be written to is no reason not to start.
     """
-    file = folder / f"{_circumstances(bundle, wanted)}.json"
+    file = folder / f"{circumstances(bundle.manifest, wanted)}.json"
     known = _read(file)
     if known is not None:
         choice = settled(bundle, known.taken, known.cut, known.trials)
@@ -75,11 +75,11 @@ def choose_again(bundle: Bundle, wanted: Wanted, folder: Path) -> Choice:
     return choice
 
 
-def _circumstances(bundle: Bundle, wanted: Wanted) -> str:
-    """A digest of all that a decision depends on."""
+def circumstances(manifest: Manifest, wanted: Wanted) -> str:
+    """A digest of all that a decision about a bundle depends on, here and now."""
     facts = {
-        "bundle": bundle.manifest.digest,
-        "lengths": bundle.manifest.token_lengths,
+        "bundle": manifest.digest,
+        "lengths": manifest.token_lengths,
         "wanted": asdict(wanted),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),

@@ -5,7 +5,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
+from data.behaviour import BehaviourReport
 from serving.errors import RolloutRefused, RolloutUnreachable, ServingError
 from serving.rollout.gates import verdict
 from serving.rollout.observed import Observed
@@ -26,6 +28,7 @@ WATCH = "watch"
 """Who takes a promotion back by itself."""
 
 Load = Callable[[str], Awaitable[Sentiment]]
+Ask = Callable[[str], Awaitable[BehaviourReport]]
 
 
 class Follower:
@@ -37,10 +40,13 @@ class Follower:
         store: StateStore,
         operator: Operator,
         load: Load,
+        ask: Ask,
         worker: str,
         moved: Callable[[State], None] = lambda _: None,
     ) -> None:
-        """``load`` makes a tag ready to answer, or raises ServingError; ``worker`` is this process's name.
+        """``load`` makes a tag ready to answer, or raises ServingError; ``ask`` takes it through the behaviour suite.
+
+        ``worker`` is this process's name.
 
         ``moved`` is told of each state once it is what this worker serves.
         """
@@ -49,10 +55,13 @@ class Follower:
         self._store = store
         self._operator = operator
         self._load = load
+        self._ask = ask
         self._worker = worker
         self._ready: dict[str, Sentiment] = {slots.live.model.tag: slots.live}
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, str] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._behaviour: dict[str, dict[str, Any]] = {}
         self._retry_at = 0.0
         self._state = State.beginning(slots.live.model.tag)
         self._served: State | None = None
@@ -94,9 +103,10 @@ class Follower:
 
     async def close(self) -> None:
         """Give up what is being loaded."""
-        for task in self._loading.values():
+        tasks = [*self._loading.values(), *self._asking.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._store.close()
 
     async def _wait(self) -> None:
@@ -144,6 +154,13 @@ class Follower:
         self._slots.show(live, other, state.weight, state.shadow, promoted=state.role == PREVIOUS)
         for tag in [tag for tag in self._ready if tag not in wanted]:
             del self._ready[tag]
+        for tag in [tag for tag in self._asking if tag not in wanted]:
+            self._asking.pop(tag).cancel()
+            self._behaviour.pop(tag, None)
+        if other is not None:
+            for tag in wanted:
+                if tag not in self._asking:
+                    self._asking[tag] = asyncio.create_task(self._go_through(tag))
         if state != self._served:
             self._served = state
             self._moved(state)
@@ -162,6 +179,14 @@ class Follower:
             del self._loading[tag]
             self._wake.set()
 
+    async def _go_through(self, tag: str) -> None:
+        """The behaviour suite, once for as long as the model is here."""
+        try:
+            self._behaviour[tag] = (await self._ask(tag)).brief().as_dict()
+            self._wake.set()
+        except ServingError as error:
+            log.warning("%s could not be asked about its behaviour: %s", tag, error)
+
     async def _report(self) -> None:
         report = {
             "worker": self._worker,
@@ -169,14 +194,19 @@ class Follower:
             "live": self._slots.live.model.tag,
             "ready": sorted(self._ready),
             "problems": self._problems,
+            "behaviour": self._behaviour,
         }
-        await self._store.report(self._worker, report, self._state.trial, dict(self._slots.observed.counts))
+        observed, trial = self._slots.observed, self._state.trial
+        await self._store.report(self._worker, report, trial, dict(observed.counts))
+        if pairs := observed.pending[:]:
+            await self._store.log(self._worker, trial, pairs)
+            del observed.pending[: len(pairs)]
 
     async def _watch(self) -> None:
         """Take a promotion back whose gates fail while it is watched; whichever worker sees it first."""
         if self._state.role != PREVIOUS or time.time() > self._state.watched_until:
             return
-        gates = await self._operator.gates(self._state)
+        gates = await self._operator.observed(self._state)
         if verdict(gates) is not False:
             return
         why = "; ".join(f"{gate.name}: {gate.detail}" for gate in gates if gate.passed is False)

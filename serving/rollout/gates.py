@@ -1,7 +1,7 @@
 """Whether what was observed of two models side by side speaks against the new one.
 
-Counts come in, gates come out; nothing here knows where they were counted. Two kinds of test decide, and both may also
-say that too little was seen:
+Counts come in, gates come out; nothing here knows where they were counted. Three kinds of test decide, and all may
+also say that too little was seen:
 
 - Shares of events (answers on the other side, errors) are put to Wald's sequential test of two hypotheses ("Sequential
   Tests of Statistical Hypotheses", 1945), which may be read as often as one likes: with a true share of at most
@@ -9,14 +9,18 @@ say that too little was seen:
   one of a hundred.
 - Means (of differences between the two models) are held against a limit by their 99 % interval. Read often, it errs
   more often than once in a hundred, so nothing is said before ``MEANS_FROM`` reviews.
+- The behaviour suite is the one that training's gate knows, and so is the test: McNemar's, see ``data.behaviour``.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from data.behaviour import BehaviourReport, regressions
+from data.errors import SettingError
+
 ERROR_RATE = 0.01
-"""Of the sequential tests, on both sides."""
+"""Of the sequential tests, on both sides; and of the behaviour suite, to find a model worse that is not."""
 MEANS_FROM = 500
 _Z = 2.576
 Counts = Mapping[str, float]
@@ -75,6 +79,21 @@ def judge(counts: Counts, limits: Limits = Limits()) -> list[Gate]:
         _mean("estimated accuracy", counts, "doubt", limits.confidence, "of confidence lost", both=False),
         _cost(counts, limits.cost),
     ]
+
+
+def behaves(new: BehaviourReport | None, old: BehaviourReport | None) -> Gate:
+    """Whether the new model fails significantly more of the suite than the old one; None where it was not asked."""
+    name = "behaviour"
+    if new is None or old is None:
+        return Gate(name, None, "no worker has asked both models yet")
+    try:
+        worse = regressions(new, old, ERROR_RATE)
+    except SettingError as error:
+        return Gate(name, None, str(error))
+    detail = f"fails {new.failures} of {new.cases} cases, the other one {old.failures}"
+    if worse:
+        detail += f"; significantly worse in {', '.join(each.capability for each in worse)}"
+    return Gate(name, not worse, detail)
 
 
 def verdict(gates: list[Gate]) -> bool | None:

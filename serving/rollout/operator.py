@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from data.behaviour import BehaviourReport
 from data.ledger import Entry, verify
 from serving.errors import RolloutRefused
-from serving.rollout.gates import Gate, Limits, judge, verdict
-from serving.rollout.state import State
+from serving.rollout.gates import Gate, Limits, behaves, judge, verdict
+from serving.rollout.state import PREVIOUS, State
 from serving.rollout.store import Change, StateStore
 
 COMMANDS = ("stage", "weight", "shadow", "promote", "rollback", "release")
@@ -70,7 +71,13 @@ class Operator:
         return await self._store.change(Change(state, who, "restore", why, None, state.live, {}), 0)
 
     async def gates(self, state: State) -> list[Gate]:
-        """What was observed of the two models of ``state``, judged; nothing where there is one only."""
+        """All that is known of the two models of ``state``, judged; nothing where there is one only."""
+        if state.other is None:
+            return []
+        return [*await self.observed(state), _behaviour(state, await self._store.reports())]
+
+    async def observed(self, state: State) -> list[Gate]:
+        """What was observed of them in their traffic, judged."""
         return [] if state.other is None else judge(await self._store.observed(state.trial), self._limits)
 
     async def status(self) -> dict[str, Any]:
@@ -89,7 +96,7 @@ class Operator:
             "other": state.other,
             "gates": [asdict(gate) for gate in gates],
             "gates_passed": verdict(gates) if gates else None,
-            "workers": workers,
+            "workers": [{key: value for key, value in worker.items() if key != "behaviour"} for worker in workers],
             "behind": behind,
         }
 
@@ -152,6 +159,16 @@ class Operator:
             raise RolloutRefused(
                 f"{len(missing)} of {len(workers)} workers are not ready for {state.other}: {'; '.join(missing)}"
             )
+
+
+def _behaviour(state: State, workers: list[dict[str, Any]]) -> Gate:
+    """Of a worker that asked both models; all of them would say the same."""
+    new, old = (state.live, state.other) if state.role == PREVIOUS else (state.other, state.live)
+    for worker in workers:
+        reports = worker.get("behaviour", {})
+        if new in reports and old in reports:
+            return behaves(BehaviourReport.from_dict(reports[new]), BehaviourReport.from_dict(reports[old]))
+    return behaves(None, None)
 
 
 def _check_gates(gates: list[Gate]) -> None:

@@ -12,6 +12,11 @@ def default_folder() -> Path:
     return Path(os.environ.get("ROLLOUT_FOLDER") or Path(home) / "rollout")
 
 
+def here() -> StateStore:
+    """Where a service with this environment keeps it."""
+    return store_at(os.environ.get("REDIS_URL"), default_folder(), os.environ.get("ROLLOUT_NAME", "default"))
+
+
 def store_at(redis_url: str | None, folder: Path, name: str) -> StateStore:
     """In Redis where there is one, under the fleet's name; else in the folder."""
     if redis_url:

@@ -1,11 +1,13 @@
 """A child process that tries a bundle, so that one that is broken cannot take a worker down with it.
 
 ``python -m serving.rollout.probe FOLDER`` verifies the bundle and has it judge its golden samples with the engine that
-a worker would take; what that is, is remembered for the worker. It ends with 0, or with 1 and the reason.
+a worker would take; what that is, is remembered for the worker. Then it goes through the behaviour suite, and writes
+the report, without examples, as JSON. It ends with 0, or with 1 and the reason.
 """
 
 import asyncio
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -14,7 +16,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from data.behaviour import BehaviourReport, judge
 from data.errors import DataError
+from data.text import clean
 from serving.engine.remembered import default_folder
 from serving.errors import ModelUnavailable, ServingError
 from serving.model import Model
@@ -48,7 +52,7 @@ async def turn() -> AsyncIterator[None]:
         os.close(descriptor)  # and with it the lock
 
 
-async def probe(folder: Path) -> None:
+async def probe(folder: Path) -> BehaviourReport:
     """Try the bundle in ``folder``. Raises ModelUnavailable with the reason why it cannot be served."""
     before = os.environ.get("PYTHONPATH")
     search = os.pathsep.join([str(ROOT), *([before] if before else [])])
@@ -58,12 +62,12 @@ async def probe(folder: Path) -> None:
         "serving.rollout.probe",
         str(folder),
         env={**os.environ, "PYTHONPATH": search},
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(LIMIT_S):
-            _, said = await child.communicate()
+            report, said = await child.communicate()
     except TimeoutError as error:
         raise ModelUnavailable(f"trying it took longer than {LIMIT_S:.0f} s") from error
     finally:
@@ -74,6 +78,7 @@ async def probe(folder: Path) -> None:
         raise ModelUnavailable(f"the process that tried it was ended by {signal.Signals(-child.returncode).name}")
     if child.returncode:
         raise ModelUnavailable((said.decode(errors="replace").strip().splitlines() or ["no reason was given"])[-1])
+    return BehaviourReport.from_dict(json.loads(report))
 
 
 def main() -> int:
@@ -81,7 +86,7 @@ def main() -> int:
     os.nice(NICE)
     settings = Settings.from_environment()
     try:
-        Model.load(
+        model = Model.load(
             Path(sys.argv[1]),
             "probe",
             wanted=settings.wanted,
@@ -90,6 +95,8 @@ def main() -> int:
     except (DataError, ServingError) as error:
         print(error, file=sys.stderr)
         return 1
+    report = judge(lambda texts: model.positive_of([clean(text) for text in texts]))
+    print(json.dumps(report.brief().as_dict()))
     return 0
 
 

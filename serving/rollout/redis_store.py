@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,12 +12,11 @@ from redis.exceptions import RedisError, WatchError
 
 from data.ledger import Entry, LedgerBroken
 from serving.errors import RolloutUnreachable
+from serving.rollout.observed import Pair
 from serving.rollout.state import State
-from serving.rollout.store import ALIVE_S, Change, entry_of, summed
+from serving.rollout.store import ALIVE_S, KEPT_S, LOGGED, Change, entry_of, summed
 
 TIMEOUT_S = 2.0
-OBSERVED_S = 7 * 86_400
-"""What was observed in a trial is kept so long."""
 
 
 class RedisStore:
@@ -67,7 +66,7 @@ class RedisStore:
                 pipeline.set(self._key(f"worker:{worker}"), json.dumps(report), px=round(ALIVE_S * 1_000))
                 if observed:
                     pipeline.hset(self._key(f"observed:{trial}"), worker, json.dumps(observed))
-                    pipeline.expire(self._key(f"observed:{trial}"), OBSERVED_S)
+                    pipeline.expire(self._key(f"observed:{trial}"), KEPT_S)
                 await pipeline.execute()
 
     async def reports(self) -> list[dict[str, Any]]:
@@ -81,6 +80,21 @@ class RedisStore:
         """See ``StateStore``."""
         with _reaching():
             return summed(map(json.loads, await self._redis.hvals(self._key(f"observed:{trial}"))))
+
+    async def log(self, worker: str, trial: int, pairs: Sequence[Pair]) -> None:
+        """See ``StateStore``."""
+        with _reaching():
+            key = self._key(f"shadow:{trial}")
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.rpush(key, *(pair.to_json() for pair in pairs))
+                pipeline.ltrim(key, 0, LOGGED - 1)
+                pipeline.expire(key, KEPT_S)
+                await pipeline.execute()
+
+    async def logged(self, trial: int) -> list[Pair]:
+        """See ``StateStore``."""
+        with _reaching():
+            return [Pair.from_json(line) for line in await self._redis.lrange(self._key(f"shadow:{trial}"), 0, -1)]
 
     async def changed(self, timeout_s: float) -> None:
         """See ``StateStore``."""

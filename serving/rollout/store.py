@@ -9,8 +9,9 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,17 @@ from typing import Any, Protocol
 from data.files import writing
 from data.ledger import Entry, following
 from serving.errors import RolloutUnreachable
+from serving.rollout.observed import Pair
 from serving.rollout.state import State
 
 ALIVE_S = 5.0
 """A worker that has not reported for so long is gone."""
+KEPT_S = 7 * 86_400
+"""What was observed in a trial is kept so long."""
+LOGGED = 50_000
 POLL_S = 0.1
 """How often a folder is looked at; that costs a fraction of a millisecond."""
+_LINE_BYTES = 80
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -61,6 +67,12 @@ class StateStore(Protocol):
 
     async def observed(self, trial: int) -> dict[str, float]:
         """What all workers together observed in a trial, dead ones included."""
+
+    async def log(self, worker: str, trial: int, pairs: Sequence[Pair]) -> None:
+        """Keep what both models said in a trial: the first ``LOGGED`` pairs, or a few more, for ``KEPT_S``."""
+
+    async def logged(self, trial: int) -> list[Pair]:
+        """What was kept of a trial."""
 
     async def changed(self, timeout_s: float) -> None:
         """Returns once the state may be another one, or the time is over."""
@@ -100,6 +112,7 @@ class FileStore:
                 os.fsync(file.fileno())
             with writing(self._state) as temporary:
                 temporary.write_text(change.state.to_json(), encoding="utf-8")
+            self._forget(change.state.trial)
             return True
 
     async def history(self) -> list[Entry]:
@@ -138,6 +151,23 @@ class FileStore:
             files = (self._folder / "observed" / str(trial)).glob("*.json")
             return summed(json.loads(file.read_bytes()) for file in files)
 
+    async def log(self, worker: str, trial: int, pairs: Sequence[Pair]) -> None:
+        """See ``StateStore``."""
+        with _reaching(self._folder):
+            file = self._folder / "shadow" / str(trial) / f"{_checked(worker)}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8") as log:
+                if log.tell() < LOGGED * _LINE_BYTES:
+                    log.writelines(f"{pair.to_json()}\n" for pair in pairs)
+
+    async def logged(self, trial: int) -> list[Pair]:
+        """See ``StateStore``."""
+        with _reaching(self._folder):
+            files = sorted((self._folder / "shadow" / str(trial)).glob("*.jsonl"))
+            # a line that is being written just now has no end yet
+            lines = [line for file in files for line in file.read_bytes().splitlines(keepends=True)]
+            return [Pair.from_json(line) for line in lines if line.endswith(b"\n")]
+
     async def changed(self, timeout_s: float) -> None:
         """See ``StateStore``."""
         until = time.monotonic() + timeout_s
@@ -165,6 +195,12 @@ class FileStore:
         except FileNotFoundError:
             return None
         return found.st_mtime_ns, found.st_ino
+
+    def _forget(self, trial: int) -> None:
+        """Old trials."""
+        for folder in [*self._folder.glob("observed/*"), *self._folder.glob("shadow/*")]:
+            if folder.name != str(trial) and time.time() - folder.stat().st_mtime > KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

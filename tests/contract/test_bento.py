@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import yaml
 
+from data import behaviour
 from serving import page
 from serving.api import VERSION
 from tests.contract.project import closure
@@ -28,6 +29,7 @@ def locked(name: str) -> dict[str, str]:
 def test_the_bento_holds_what_the_service_and_its_commands_import() -> None:
     included = {path.relative_to(ROOT) for pattern in BENTOFILE["include"] for path in ROOT.glob(pattern)}
     assets = {Path("serving/page") / name for name, _ in page.ASSETS.values()}
+    assets |= {path.relative_to(ROOT) for path in behaviour.CASES.iterdir()}
     imported = closure(ROOT, "serving.service")[0] | closure(ROOT, "serving.rollout.__main__")[0]
     assert included == imported | assets
 

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent.parent
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FLOW = "fetch prepare baseline compose backbone train evaluate export register choose package"
 ORDER = FLOW.split()
-CASES = "training/behaviour_cases"
-"""Read by ``training.behaviour``, as data."""
+CASES = "data/behaviour_cases"
+"""Read by ``data.behaviour``, as data."""
 
 
 def test_the_stages_are_the_flow() -> None:
@@ -37,7 +37,7 @@ def test_code_dependencies_are_the_imports(stage: str) -> None:
         for entrance in ("serving.service", "serving.rollout.__main__"):
             expected |= {path.as_posix() for path in closure(ROOT, entrance)[0]}
         expected |= {"bentofile.yaml", "requirements/serve.txt"}
-    if "training/behaviour.py" in expected:
+    if "data/behaviour.py" in expected:
         expected.add(CASES)
     named = {path for path in STAGES[stage]["deps"] if not path.startswith("artifacts/")}
     assert sorted(named) == sorted(expected)

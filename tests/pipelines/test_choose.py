@@ -6,13 +6,13 @@ from typing import cast
 import numpy as np
 import pytest
 
+from data.behaviour import BehaviourReport, suite
+from data.behaviour import judge as judge_behaviour
 from data.bundle import GRAPH_FILE, MANIFEST_FILE, Bundle
 from data.errors import DigestMismatch
 from pipelines.choose import Answers, Decision, IntArray, champion_or_reason, decide
 from pipelines.params import Choose
 from pipelines.registry import BUNDLE, Registry, Version
-from training.behaviour import BehaviourReport, suite
-from training.behaviour import judge as judge_behaviour
 
 RULE = Choose(significance=0.05, max_drop_points=0.5)
 LABELS = np.arange(10_000) % 2

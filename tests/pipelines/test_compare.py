@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.behaviour import Case, judge
 from data.bundle import Bundle
 from pipelines import artifacts, compare, profile
 from pipelines.compare import as_json, judged, report
@@ -16,7 +17,6 @@ from pipelines.errors import RegistryError
 from pipelines.params import PARAMS_FILE, Params
 from pipelines.registry import EVALUATION, ROWS_TAG, Registry, Version, place
 from tests.models import write_bundle
-from training.behaviour import Case, judge
 
 ROWS = 400
 LABELS = np.arange(ROWS) % 2

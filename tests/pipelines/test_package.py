@@ -10,13 +10,15 @@ import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
-from data.bundle import MANIFEST_FILE, Bundle
-from pipelines import package
+from data.bundle import MANIFEST_FILE, SIGNATURE_FILE, Bundle
+from pipelines import package, sign
 from pipelines.errors import PackagingError
 from pipelines.package import stage_in_service
 from pipelines.params import Register
 from pipelines.registry import Registry, Version
 from serving.rollout.store import FileStore
+from serving.signature import check_signature
+from tests.keys import key_pair
 
 
 class OneBundle(Registry):
@@ -96,3 +98,40 @@ def test_a_new_champion_can_be_staged_and_traffic_stays_where_it_is(
     assert stage_in_service("m:3").startswith("m:3 was not staged: green still holds m:2")
     (entry,) = asyncio.run(store.history())
     assert (entry.who, entry.what) == ("pipeline", "stage m:2")
+
+
+def test_where_there_is_a_key_what_is_stored_is_signed(
+    store: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import bentoml
+
+    registry = OneBundle(bundle.folder)
+    tag = package.store_model(registry, "koelectra-nsmc", version(bundle))
+    folder = Path(bentoml.models.get(tag).path)
+    assert not (folder / SIGNATURE_FILE).exists()
+
+    private, public = key_pair(tmp_path / "keys")
+    monkeypatch.setenv("SIGNING_KEY", str(private))
+    package.store_model(registry, "koelectra-nsmc", version(bundle))
+    check_signature(folder, public)
+
+    (folder / SIGNATURE_FILE).unlink()
+    monkeypatch.setattr("sys.argv", ["sign", tag])
+    sign.main()
+    assert capsys.readouterr().out == f"{tag} is signed\n"
+    check_signature(folder, public)
+
+    bentoml.models.delete(tag)
+    package.store_model(registry, "koelectra-nsmc", version(bundle))
+    check_signature(folder, public)
+
+
+def test_signing_says_what_it_lacks(store: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["sign", "koelectra-nsmc:v9"])
+    with pytest.raises(PackagingError, match="the model store has no koelectra-nsmc:v9"):
+        sign.main()
+    tag = package.store_model(OneBundle(bundle.folder), "koelectra-nsmc", version(bundle))
+    monkeypatch.setattr("sys.argv", ["sign", tag])
+    monkeypatch.delenv("SIGNING_KEY", raising=False)
+    with pytest.raises(PackagingError, match="SIGNING_KEY is not set"):
+        sign.main()

@@ -75,6 +75,13 @@ def test_two_runs_are_the_same_to_the_bit(tmp_path: Path) -> None:
     assert digest(run(tmp_path / "a")[0]) == digest(run(tmp_path / "b")[0])
 
 
+def test_each_training_of_a_process_has_its_own_precision(tmp_path: Path) -> None:
+    expected = digest(run(tmp_path / "a")[0])
+    _, rounded = run(tmp_path / "b", replace(CONFIG, precision="bf16"))
+    assert rounded.best.dev_accuracy > 0.9
+    assert digest(run(tmp_path / "c")[0]) == expected
+
+
 @pytest.mark.parametrize("step", [2, 6, 14], ids=["before any checkpoint", "at a checkpoint", "after an epoch"])
 def test_an_interrupted_run_goes_on_to_the_same_weights_and_reports(tmp_path: Path, step: int) -> None:
     config = replace(CONFIG, average_decay=0.9, token_dropout=0.1, r_drop=0.5)

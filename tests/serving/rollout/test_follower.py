@@ -1,6 +1,7 @@
 """Workers that follow a folder: in this process, with models that are loaded at once, late, or not at all."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from data.behaviour import BehaviourReport
 from data.ledger import verify
 from serving.cache import TieredCache
 from serving.errors import ModelUnavailable
 from serving.model import Model
 from serving.rollout.follower import WATCH, Follower
-from serving.rollout.gates import Limits
+from serving.rollout.gates import Gate, Limits
 from serving.rollout.operator import Operator, Order
 from serving.rollout.state import State
 from serving.rollout.store import Change, FileStore
@@ -21,7 +23,7 @@ from serving.sentiment import Sentiment
 from serving.slots import Slots
 from serving.telemetry.metrics import Metrics
 from tests.serving.conftest import DirectBatcher
-from tests.serving.rollout.test_gates import reviews, seen
+from tests.serving.rollout.test_gates import conduct, reviews, seen
 
 OLD, NEW, BROKEN = "m:1", "m:2", "m:3"
 
@@ -37,6 +39,8 @@ class Fleet:
         self.followers: list[Follower] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.loads: list[str] = []
+        self.asked: list[str] = []
+        self.mute = ""
         self.moved: list[int] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -52,6 +56,12 @@ class Fleet:
             raise ModelUnavailable("the process that tried it was ended by SIGSEGV")
         return self.sentiment(tag)
 
+    async def ask(self, tag: str) -> BehaviourReport:
+        self.asked.append(tag)
+        if tag == self.mute:
+            raise ModelUnavailable("it ran out of memory")
+        return conduct(*range(40 if tag == NEW else 3))
+
     def worker(self) -> Slots:
         slots = Slots(self.sentiment(OLD))
         store = FileStore(self.folder)
@@ -61,6 +71,7 @@ class Fleet:
             store,
             operator,
             self._load,
+            self.ask,
             f"w-{len(self.slots)}",
             lambda state: self.moved.append(state.generation),
         )
@@ -143,10 +154,10 @@ async def test_a_worker_answers_with_the_live_model_from_its_first_request(fleet
     await fleet.ready(NEW)
     await fleet.order("promote", force=True)
     slots = Slots(fleet.sentiment(OLD))
-    late = Follower(slots, fleet.store, fleet.operator, fleet._load, "late")
+    late = Follower(slots, fleet.store, fleet.operator, fleet._load, fleet.ask, "late")
     await late.come_up()
     assert slots.live.model.tag == NEW
-    alone = Follower(slots, FileStore(fleet.folder / "state.json"), fleet.operator, fleet._load, "alone")
+    alone = Follower(slots, FileStore(fleet.folder / "state.json"), fleet.operator, fleet._load, fleet.ask, "alone")
     await alone.come_up()  # its store cannot be reached; it comes up nevertheless
 
 
@@ -241,6 +252,67 @@ async def test_a_promotion_that_turns_out_bad_takes_itself_back(fleet: Fleet) ->
     (*_, entry) = await fleet.operator.history()
     assert (entry.who, entry.what, entry.before, entry.after) == (WATCH, "rollback", NEW, OLD)
     assert entry.why.startswith("disagreement: 200 of 200")
+
+
+async def test_both_models_go_through_the_behaviour_suite_once_they_are_beside_each_other(fleet: Fleet) -> None:
+    slots = fleet.worker()
+    await fleet.reported()
+    assert not fleet.asked, "alone, there is nothing to compare it with"
+    await fleet.order("stage", NEW)
+
+    async def gate() -> Gate:
+        state = await fleet.store.read()
+        assert state is not None
+        return (await fleet.operator.gates(state))[-1]
+
+    await fleet.reports(lambda reports: len(reports[0]["behaviour"]) == 2)
+    found = await gate()
+    assert (found.name, found.passed) == ("behaviour", False)
+    assert found.detail.startswith("fails 40 of 100 cases, the other one 3")
+    assert sorted(fleet.asked) == [OLD, NEW]
+
+    await fleet.order("promote", force=True)
+    await fleet.until(lambda: slots.live.model.tag == NEW)
+    assert (await gate()).passed is False, "it is still the new one that is worse"
+    await asyncio.sleep(1.2)
+    assert slots.live.model.tag == NEW, "what was known before a forced promotion does not take it back"
+    await fleet.order("rollback")
+    await fleet.order("release")
+    await fleet.reports(lambda reports: list(reports[0]["behaviour"]) == [OLD])
+    assert sorted(fleet.asked) == [OLD, NEW], "each once"
+
+
+async def test_a_model_that_cannot_be_asked_leaves_the_gate_open(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet.mute = NEW
+    fleet.worker()
+    await fleet.reported()
+    await fleet.order("stage", NEW)
+    await fleet.until(lambda: "could not be asked about its behaviour: it ran out of memory" in caplog.text)
+    status = await fleet.operator.status()
+    assert status["gates"][-1]["detail"] == "no worker has asked both models yet"
+
+
+async def test_what_both_said_is_logged_without_a_text(fleet: Fleet) -> None:
+    slots = fleet.worker()
+    await fleet.reported()
+    await fleet.order("stage", NEW)
+    await fleet.ready(NEW)
+    await fleet.order("shadow", "100")
+    await fleet.until(lambda: slots._shadow == 100)
+    text = "비밀스러운 리뷰"
+    for _ in range(3):
+        await slots.turn("").analyze([text])
+    await fleet.until(lambda: slots.observed.counts["pairs"] == 3)
+    await fleet.until(lambda: not slots.observed.pending)
+    pairs = await fleet.store.logged(1)
+    assert len(pairs) == 3
+    assert len(set(pairs)) == 1
+    assert pairs[0].old == pairs[0].new, "it is the same model under two tags"
+    everything = b"".join(file.read_bytes() for file in fleet.folder.rglob("*") if file.is_file())
+    assert text.encode() not in everything
+    assert json.dumps(text).encode() not in everything
 
 
 async def test_what_was_seen_of_one_trial_is_not_counted_in_the_next(fleet: Fleet) -> None:

@@ -3,11 +3,17 @@
 import numpy as np
 import pytest
 
+from data.behaviour import BehaviourReport, CapabilityReport
 from data.labels import NeutralBand, Verdict
-from serving.rollout.gates import ERROR_RATE, MEANS_FROM, Limits, judge, sequential, verdict
+from serving.rollout.gates import ERROR_RATE, MEANS_FROM, Limits, behaves, judge, sequential, verdict
 from serving.rollout.observed import Observed
 
 BAND = NeutralBand(0.4, 0.6)
+
+
+def conduct(*failed: int, suite: str = "a") -> BehaviourReport:
+    """What a model made of a suite of 100 cases."""
+    return BehaviourReport(suite, (CapabilityReport("negation", "minimum", 100, failed, ()),))
 
 
 def verdicts(positive: np.ndarray) -> list[Verdict]:
@@ -27,7 +33,7 @@ def like(old: np.ndarray, seed: int, share: float = 0.07) -> np.ndarray:
 
 def seen(old: np.ndarray, new: np.ndarray, *, errors: int = 0, slowness: float = 1.0) -> dict[str, float]:
     observed = Observed()
-    observed.pairs(verdicts(old), verdicts(new))
+    observed.pairs([""] * len(old), verdicts(old), verdicts(new))
     observed.inferred(1_000, 1.0, new=False)
     observed.inferred(1_000, slowness, new=True)
     observed.failed(errors, new=True)
@@ -73,13 +79,26 @@ def test_errors_and_slowness_fail() -> None:
     assert failing(seen(old, like(old, 2), slowness=1.4)) == set()
 
 
+def test_the_behaviour_suite_is_a_gate() -> None:
+    assert behaves(conduct(1, 2, 3), conduct(2, 3, 4)).passed is True
+    worse = behaves(conduct(*range(20)), conduct(1, 2))
+    assert (worse.passed, worse.detail) == (
+        False,
+        "fails 20 of 100 cases, the other one 2; significantly worse in negation, suite",
+    )
+    assert behaves(conduct(1, 2), conduct(*range(20))).passed is True
+    assert behaves(conduct(1), None).passed is None
+    assert "different suites" in behaves(conduct(1), conduct(1, suite="b")).detail
+
+
 def first_failure(old: np.ndarray, new: np.ndarray, every: int = 20) -> int | None:
     """After how many reviews any gate fails, read again and again."""
     observed = Observed()
     observed.inferred(1_000, 1.0, new=False)
     observed.inferred(1_000, 1.0, new=True)
     for count in range(every, len(old) + 1, every):
-        observed.pairs(verdicts(old[count - every : count]), verdicts(new[count - every : count]))
+        chunk = slice(count - every, count)
+        observed.pairs([""] * every, verdicts(old[chunk]), verdicts(new[chunk]))
         if failing(dict(observed.counts)):
             return count
     return None

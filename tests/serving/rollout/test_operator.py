@@ -10,7 +10,7 @@ from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator, Order
 from serving.rollout.state import State
 from serving.rollout.store import Change, FileStore
-from tests.serving.rollout.test_gates import like, reviews, seen
+from tests.serving.rollout.test_gates import conduct, like, reviews, seen
 
 OLD, NEW = "m:1", "m:2"
 
@@ -26,7 +26,8 @@ class Fleet:
         state = await self.store.read()
         report = {"worker": name, "generation": state.generation if state else 0, "live": live, "ready": list(ready)}
         told = {tag.replace("_", ":"): problem for tag, problem in problems.items()}
-        await self.store.report(name, report | {"problems": told}, 0, {})
+        behaviour = {tag: conduct(number).as_dict() for number, tag in enumerate(ready)}
+        await self.store.report(name, report | {"problems": told, "behaviour": behaviour}, 0, {})
 
     async def order(self, command: str, value: Any = None, *, force: bool = False) -> State:
         return await self.operator.carry_out(
@@ -47,8 +48,8 @@ async def test_a_rollout_that_is_good(fleet: Fleet) -> None:
     await fleet.order("shadow", 100)
     old = reviews(2_000, 1)
     trial = (await fleet.operator.status())["trial"]
-    await fleet.store.report("a", {"worker": "a", "generation": 3, "live": OLD, "ready": [OLD, NEW], "problems": {}},
-                             trial, seen(old, like(old, 2)))  # fmt: skip
+    (report,) = await fleet.store.reports()
+    await fleet.store.report("a", report, trial, seen(old, like(old, 2)))
     assert (await fleet.operator.status())["gates_passed"] is True
     state = await fleet.order("promote")
     assert (state.live, state.other) == (NEW, OLD)

@@ -25,10 +25,10 @@ async def test_a_good_bundle_passes_and_what_was_found_out_is_remembered(bundle:
     from serving.settings import Settings
 
     wanted = Settings.from_environment().wanted
-    assert not remembers(bundle, wanted, default_folder())
+    assert not remembers(bundle.manifest, wanted, default_folder())
     await probe(bundle.folder)
-    assert remembers(bundle, wanted, default_folder())
-    assert not remembers(bundle, Wanted(), default_folder()), "other circumstances"
+    assert remembers(bundle.manifest, wanted, default_folder())
+    assert not remembers(bundle.manifest, Wanted(), default_folder()), "other circumstances"
 
 
 async def test_a_broken_one_is_told_with_its_reason(bundle: Bundle, tmp_path: Path) -> None:

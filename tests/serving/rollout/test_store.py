@@ -12,6 +12,7 @@ import pytest
 
 from data.ledger import LedgerBroken, verify
 from serving.errors import RolloutUnreachable
+from serving.rollout.observed import Pair
 from serving.rollout.redis_store import RedisStore
 from serving.rollout.state import State
 from serving.rollout.store import Change, FileStore, StateStore
@@ -104,6 +105,46 @@ async def test_workers_report_and_what_they_observed_outlives_them(
         await asyncio.sleep(0.1)
     assert [report["worker"] for report in await one.reports()] == ["b-1"]
     assert (await one.observed(3))["pairs"] == 17.0
+
+
+async def test_what_both_models_said_is_logged_and_the_log_has_an_end(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.rollout.store.LOGGED", 5)
+    monkeypatch.setattr("serving.rollout.redis_store.LOGGED", 5)
+    one, another = make(), make()
+    pairs = [Pair(f"{number:024x}", 0.25, 1.0, "부정", "긍정") for number in range(8)]
+    assert await one.logged(3) == []
+    await one.log("a-1", 3, pairs[:2])
+    await another.log("a-1", 3, pairs[2:7])
+    await one.log("a-1", 3, pairs[7:])
+    await one.log("a-1", 4, pairs[:1])
+    logged = await another.logged(3)
+    assert logged in (pairs[:5], pairs[:7])
+    assert await another.logged(4) == pairs[:1]
+
+
+async def test_old_trials_are_forgotten(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    for trial in (0, FIRST.trial):
+        await store.log("a-1", trial, [Pair("0" * 24, 0.5, 0.5, "중립", "중립")])
+        await store.report("a-1", {"worker": "a-1"}, trial, {"pairs": 1})
+    for kind in ("shadow", "observed"):
+        os.utime(tmp_path / kind / "0", (1, 1))
+    await store.change(change(FIRST), 0)
+    assert (await store.logged(0), await store.observed(0)) == ([], {})
+    assert (len(await store.logged(FIRST.trial)), await store.observed(FIRST.trial)) == (1, {"pairs": 1.0})
+
+
+async def test_a_log_that_nobody_here_wrote_is_told(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    await store.log("a-1", 3, [Pair("0" * 24, 0.5, 0.5, "중립", "중립")])
+    log = tmp_path / "shadow" / "3" / "a-1.jsonl"
+    log.write_text('["0", 1]\n["0", 0.5')
+    with pytest.raises(RolloutUnreachable, match="it is no line of a shadow log"):
+        await store.logged(3)
+    log.write_text('["0", 0.5')
+    assert await store.logged(3) == [], "a line without an end is still being written"
 
 
 async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:

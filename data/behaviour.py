@@ -12,20 +12,21 @@ A probability is that of the positive class; the label is positive from 0.5.
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
+from data.errors import SettingError
 from data.labels import NAMES, POSITIVE
-from training.errors import ConfigError
 
 FloatArray = npt.NDArray[np.floating]
 Kind = Literal["minimum", "invariance", "direction"]
@@ -48,7 +49,7 @@ _ASKED: dict[Kind, list[str]] = {"minimum": ["label"], "invariance": ["changed"]
 class Case:
     """One text with its label (``minimum``), or a text and a changed one (``invariance``, ``direction``).
 
-    What does not belong to the kind is None. Raises ConfigError, with the case in its message, for anything else.
+    What does not belong to the kind is None. Raises SettingError, with the case in its message, for anything else.
     """
 
     capability: str
@@ -61,14 +62,14 @@ class Case:
     def __post_init__(self) -> None:
         given = [name for name in ("label", "changed", "direction") if getattr(self, name) is not None]
         if given != _ASKED.get(self.kind):
-            raise ConfigError(f"{self} has {given}; by kind, a case has one of {_ASKED}")
+            raise SettingError(f"{self} has {given}; by kind, a case has one of {_ASKED}")
         if not re.fullmatch("[a-z][a-z_]*", self.capability) or self.capability == WHOLE:
-            raise ConfigError(f"capability of {self} must be of a-z and _, and other than {WHOLE!r}")
+            raise SettingError(f"capability of {self} must be of a-z and _, and other than {WHOLE!r}")
         if not all(text.strip() for text in self.texts) or self.text == self.changed:
-            raise ConfigError(f"texts of {self} must hold something, and differ")
+            raise SettingError(f"texts of {self} must hold something, and differ")
         for value, allowed in ((self.label, NAMES), (self.direction, get_args(Direction))):
             if value is not None and value not in allowed:
-                raise ConfigError(f"{value!r} of {self} must be one of {list(allowed)}")
+                raise SettingError(f"{value!r} of {self} must be one of {list(allowed)}")
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -116,7 +117,7 @@ class CapabilityReport:
     def __post_init__(self) -> None:
         ascending = all(first < second for first, second in pairwise((-1, *self.failed, self.cases)))
         if self.cases < 1 or not ascending:
-            raise ConfigError(f"failed of {self.name} must ascend within its {self.cases} cases: {list(self.failed)}")
+            raise SettingError(f"failed of {self.name} must ascend within its {self.cases} cases: {list(self.failed)}")
 
     @property
     def failures(self) -> int:
@@ -158,9 +159,13 @@ class BehaviourReport:
             written |= {name: getattr(report, name) for name in ("cases", "failures", "failure_rate")}
         return dict(json.loads(json.dumps(value)))
 
+    def brief(self) -> "BehaviourReport":
+        """The report without examples."""
+        return replace(self, capabilities=tuple(replace(each, examples=()) for each in self.capabilities))
+
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "BehaviourReport":
-        """The report that ``as_dict`` made ``value`` of; raises ConfigError where it cannot have been one."""
+        """The report that ``as_dict`` made ``value`` of; raises SettingError where it cannot have been one."""
         try:
             capabilities = tuple(
                 CapabilityReport(
@@ -174,7 +179,7 @@ class BehaviourReport:
             )
             return cls(value["suite_digest"], capabilities)
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"this is no behaviour report: {error!r}") from error
+            raise SettingError(f"this is no behaviour report: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,21 +195,27 @@ class Regression:
 def suite(folder: Path = CASES) -> tuple[Case, ...]:
     """The cases of ``minimum.json``, ``invariance.json`` and ``direction.json``, in that order.
 
-    Each file is an object of lists of cases by capability. Raises ConfigError, naming the file and the case, for what
+    Each file is an object of lists of cases by capability. Raises SettingError, naming the file and the case, for what
     is none, for a case that is there twice, and for a capability of two kinds.
     """
     cases = [case for kind in _ASKED for case in _read(folder / f"{kind}.json", kind)]
     _by_capability(cases)
     for texts, times in Counter(case.texts for case in cases).items():
         if times > 1:
-            raise ConfigError(f"{list(texts)} is in the suite {times} times")
+            raise SettingError(f"{list(texts)} is in the suite {times} times")
     return tuple(cases)
+
+
+@cache
+def suite_digest() -> str:
+    """The digest of the suite that this code has, as reports name it."""
+    return _digest(suite())
 
 
 def judge(predict: Callable[[Sequence[str]], FloatArray], cases: Sequence[Case] | None = None) -> BehaviourReport:
     """Ask ``predict`` once for P(positive) (N,) of all N distinct raw texts of ``cases``, by default the whole suite.
 
-    ``predict`` cleans the texts itself. Raises ConfigError where it answers with anything but N probabilities, for no
+    ``predict`` cleans the texts itself. Raises SettingError where it answers with anything but N probabilities, for no
     cases at all, and for a capability of two kinds.
     """
     cases = suite() if cases is None else cases
@@ -212,7 +223,7 @@ def judge(predict: Callable[[Sequence[str]], FloatArray], cases: Sequence[Case] 
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     positive = np.asarray(predict(texts), dtype=np.float64)  # (N,)
     if positive.shape != (len(texts),) or not ((positive >= 0.0) & (positive <= 1.0)).all():
-        raise ConfigError(f"predict gave an array {positive.shape} for {len(texts)} texts; it must be probabilities")
+        raise SettingError(f"predict gave an array {positive.shape} for {len(texts)} texts; it must be probabilities")
     answers = dict(zip(texts, positive.tolist(), strict=True))
     reports = []
     for name, members in capabilities.items():
@@ -231,13 +242,13 @@ def regressions(candidate: BehaviourReport, champion: BehaviourReport, significa
 
     McNemar's exact test, one-sided, for each capability and for all cases together, with Holm's correction (1979) over
     all of these tests: the chance that anything is said of a candidate that is nowhere worse is ``significance``
-    at most, cases being independent. Raises ConfigError for different suites and a significance outside (0, 1).
+    at most, cases being independent. Raises SettingError for different suites and a significance outside (0, 1).
     """
     if not 0.0 < significance < 1.0:
-        raise ConfigError(f"significance is {significance}; it must be between 0 and 1")
+        raise SettingError(f"significance is {significance}; it must be between 0 and 1")
     if candidate.suite_digest != champion.suite_digest:
         digests = f"{candidate.suite_digest} and {champion.suite_digest}"
-        raise ConfigError(f"reports on different suites cannot be compared, judge both models on one: {digests}")
+        raise SettingError(f"reports on different suites cannot be compared, judge both models on one: {digests}")
     pairs = zip(candidate.capabilities, champion.capabilities, strict=True)
     failed = {new.name: (set(new.failed), set(old.failed)) for new, old in pairs}
     counts = {name: (len(new - old), len(old - new)) for name, (new, old) in failed.items()}
@@ -248,8 +259,9 @@ def regressions(candidate: BehaviourReport, champion: BehaviourReport, significa
 
 
 def _worse(only_candidate: int, only_champion: int) -> float:
+    """P of at least so many failures of the candidate alone, were each as likely to be the champion's."""
     rows = only_candidate + only_champion
-    return float(binomtest(only_candidate, rows, alternative="greater").pvalue) if rows else 1.0
+    return float(sum(math.comb(rows, failures) for failures in range(only_candidate, rows + 1)) / 2**rows)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
@@ -264,15 +276,15 @@ def _read(path: Path, kind: Kind) -> list[Case]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as cases: {error}") from error
+        raise SettingError(f"{path} cannot be read as cases: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(rows, list) and rows for rows in content.values()):
-        raise ConfigError(f"{path} must be an object of lists of cases, none empty, by capability")
+        raise SettingError(f"{path} must be an object of lists of cases, none empty, by capability")
     fields = ["text", *_ASKED[kind]]
     cases = []
     for capability, rows in content.items():
         for row in rows:
             if not isinstance(row, dict) or row.keys() != set(fields) or {*map(type, row.values())} != {str}:
-                raise ConfigError(f"{path}, {capability}: {row!r} must be an object of the strings {fields}")
+                raise SettingError(f"{path}, {capability}: {row!r} must be an object of the strings {fields}")
             cases.append(Case(capability, kind, **row))
     return cases
 
@@ -289,9 +301,9 @@ def _by_capability(cases: Sequence[Case]) -> dict[str, list[Case]]:
     for case in cases:
         capabilities.setdefault(case.capability, []).append(case)
         if case.kind != capabilities[case.capability][0].kind:
-            raise ConfigError(f"{case} is of another kind than the cases before it in its capability")
+            raise SettingError(f"{case} is of another kind than the cases before it in its capability")
     if not capabilities:
-        raise ConfigError("a suite must have at least one case")
+        raise SettingError("a suite must have at least one case")
     return capabilities
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from data.text import clean
-from training.behaviour import (
+from data.behaviour import (
     CASES,
     WHOLE,
     BehaviourReport,
@@ -26,7 +25,8 @@ from training.behaviour import (
     regressions,
     suite,
 )
-from training.errors import ConfigError
+from data.errors import SettingError
+from data.text import clean
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -228,14 +228,14 @@ def test_examples_of_pairs_show_both_ends() -> None:
 
 @pytest.mark.parametrize("answer", [np.zeros(2), np.zeros((1, 1)), np.array([np.nan]), np.array([1.5]), np.array([-1])])
 def test_what_is_no_probability_is_refused(answer: npt.NDArray[np.floating]) -> None:
-    with pytest.raises(ConfigError, match="must be probabilities"):
+    with pytest.raises(SettingError, match="must be probabilities"):
         judge(lambda texts: answer, [PRAISE])
 
 
 def test_no_cases_and_mixed_kinds_are_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one case"):
+    with pytest.raises(SettingError, match="at least one case"):
         judge(lambda texts: np.zeros(len(texts)), [])
-    with pytest.raises(ConfigError, match="another kind"):
+    with pytest.raises(SettingError, match="another kind"):
         judge(lambda texts: np.zeros(len(texts)), [SAME, Case("same", "minimum", "나쁘다", label="부정")])
 
 
@@ -256,9 +256,9 @@ def test_what_is_no_report_is_refused(change: dict[str, Any]) -> None:
     written = report({"praise": [0]}).as_dict()
     assert BehaviourReport.from_dict(written) == report({"praise": [0]})
     written["capabilities"][0] |= change
-    with pytest.raises(ConfigError):
+    with pytest.raises(SettingError):
         BehaviourReport.from_dict(written)
-    with pytest.raises(ConfigError, match="suite_digest"):
+    with pytest.raises(SettingError, match="suite_digest"):
         BehaviourReport.from_dict({"capabilities": []})
 
 
@@ -270,7 +270,7 @@ def test_the_digest_names_cases_in_their_order(monkeypatch: pytest.MonkeyPatch) 
     assert re.fullmatch("[0-9a-f]{64}", first)
     assert judge(lambda texts: np.ones(len(texts)), [PRAISE, BLAME]).suite_digest == first
     others = {digest(BLAME, PRAISE), digest(PRAISE), digest(Case("praise", "minimum", "좋다", label="부정"), BLAME)}
-    monkeypatch.setattr("training.behaviour.INVARIANCE_TOLERANCE", 0.3)
+    monkeypatch.setattr("data.behaviour.INVARIANCE_TOLERANCE", 0.3)
     assert len({first, digest(PRAISE, BLAME), *others}) == 5
 
 
@@ -316,13 +316,13 @@ def test_equal_counts_on_other_cases_are_no_regression() -> None:
 
 
 def test_reports_on_different_suites_are_not_compared() -> None:
-    with pytest.raises(ConfigError, match="different suites"):
+    with pytest.raises(SettingError, match="different suites"):
         regressions(report({"praise": []}, "one"), report({"praise": []}, "two"), 0.05)
 
 
 @pytest.mark.parametrize("significance", [0.0, 1.0, -0.1, float("nan")])
 def test_significance_is_a_probability(significance: float) -> None:
-    with pytest.raises(ConfigError, match="significance"):
+    with pytest.raises(SettingError, match="significance"):
         regressions(report({"praise": []}), report({"praise": []}), significance)
 
 
@@ -349,29 +349,29 @@ def test_significance_is_a_probability(significance: float) -> None:
 )
 def test_a_bad_case_is_named(tmp_path: Path, files: dict[str, Any], named: str) -> None:
     assert suite(write(tmp_path)) == SUITE
-    with pytest.raises(ConfigError, match=named):
+    with pytest.raises(SettingError, match=named):
         suite(write(tmp_path, **files))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (write(tmp_path) / "direction.json").unlink()
-    with pytest.raises(ConfigError, match=r"direction\.json cannot be read"):
+    with pytest.raises(SettingError, match=r"direction\.json cannot be read"):
         suite(tmp_path)
 
 
 def test_a_case_has_what_its_kind_asks_for() -> None:
-    with pytest.raises(ConfigError, match="by kind"):
+    with pytest.raises(SettingError, match="by kind"):
         Case("praise", "minimum", "좋다")
-    with pytest.raises(ConfigError, match="by kind"):
+    with pytest.raises(SettingError, match="by kind"):
         Case("praise", "minimum", "좋다", label="긍정", changed="싫다")
-    with pytest.raises(ConfigError, match="by kind"):
+    with pytest.raises(SettingError, match="by kind"):
         Case("same", "invariance", "좋다", changed="좋다!", direction="up")
-    with pytest.raises(ConfigError, match="by kind"):
+    with pytest.raises(SettingError, match="by kind"):
         Case("other", "fuzz", "좋다")  # type: ignore[arg-type]
 
 
 def test_importing_needs_no_client() -> None:
     clients = ["pydantic", "mlflow", "datasets", "dvc", "sklearn", "torch", "transformers"]
-    code = f"import sys, training.behaviour; print(set({clients}) & set(sys.modules))"
+    code = f"import sys, data.behaviour; print(set({clients}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
