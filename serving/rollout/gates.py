@@ -22,6 +22,8 @@ from data.errors import SettingError
 ERROR_RATE = 0.01
 """Of the sequential tests, on both sides; and of the behaviour suite, to find a model worse that is not."""
 MEANS_FROM = 500
+COST_FROM = 1_000
+"""Tokens that both must have inferred; what came from the cache cost nothing."""
 _Z = 2.576
 Counts = Mapping[str, float]
 
@@ -135,7 +137,8 @@ def _mean(name: str, counts: Counts, key: str, limit: float, what: str, *, both:
 
 def _cost(counts: Counts, limit: float) -> Gate:
     """Inference seconds of a token, of both models."""
-    if counts.get("pairs", 0) < MEANS_FROM or not counts.get("new_tokens") or not counts.get("old_tokens"):
-        return Gate("cost", None, "too little was inferred by both to tell")
-    ratio = (counts["new_seconds"] / counts["new_tokens"]) / (counts["old_seconds"] / counts["old_tokens"])
+    old, new = (int(counts.get(f"{which}_tokens", 0)) for which in ("old", "new"))
+    if min(old, new) < COST_FROM:
+        return Gate("cost", None, f"{new:,} and {old:,} tokens were inferred; {COST_FROM:,} of each are needed to tell")
+    ratio = (counts["new_seconds"] / new) / (counts["old_seconds"] / old)
     return Gate("cost", ratio <= limit, f"a token takes {ratio:.2f} x as long; {limit:g} x is allowed")

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError, WatchError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from data.ledger import Entry, LedgerBroken
 from serving.errors import RolloutUnreachable
@@ -17,14 +20,32 @@ from serving.rollout.state import State
 from serving.rollout.store import ALIVE_S, KEPT_S, LOGGED, Change, entry_of, summed
 
 TIMEOUT_S = 2.0
+CHANGE = """
+local state, ledger, changed, made = unpack(KEYS)
+local present, last, next_state, next_entry, generation, token = unpack(ARGV)
+if redis.call('GET', made) == token then return 1 end -- asked again because the answer was lost
+if (redis.call('GET', state) or '') ~= present then return 0 end
+if (redis.call('LINDEX', ledger, -1) or '') ~= last then return 0 end
+redis.call('SET', state, next_state)
+redis.call('RPUSH', ledger, next_entry)
+redis.call('SET', made, token)
+redis.call('PUBLISH', changed, generation)
+return 1
+"""
+"""State and ledger together, if both are as they were read. May be sent twice: the token of the last change is kept."""
 
 
 class RedisStore:
-    """Keys under ``nsmc:rollout:NAME:``. Changes are transactions, so that two operators never both succeed."""
+    """Keys under ``nsmc:rollout:NAME:``. A change is one script, so that two operators never both succeed."""
 
     def __init__(self, url: str, name: str) -> None:
         self._redis: Redis = Redis.from_url(
-            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, decode_responses=True, max_connections=8
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            decode_responses=True,
+            max_connections=8,
+            retry=Retry(NoBackoff(), 1),  # of a connection that Redis closed since
         )
         self._prefix = f"nsmc:rollout:{name}:"
         self._listening: PubSub | None = None
@@ -35,24 +56,17 @@ class RedisStore:
             return _state(await self._redis.get(self._key("state")))
 
     async def change(self, change: Change, expected: int) -> bool:
-        """See ``StateStore``."""
+        """See ``StateStore``. Where this raises, the change may have been made all the same."""
         with _reaching():
-            async with self._redis.pipeline(transaction=True) as transaction:
-                await transaction.watch(self._key("state"), self._key("ledger"))
-                present = _state(await transaction.get(self._key("state")))
-                if (present.generation if present else 0) != expected:
-                    return False
-                last = await transaction.lindex(self._key("ledger"), -1)
-                entry = entry_of(change, Entry.from_json(str(last)) if last else None)
-                transaction.multi()  # type: ignore[no-untyped-call]
-                transaction.set(self._key("state"), change.state.to_json())
-                transaction.rpush(self._key("ledger"), entry.to_json())
-                transaction.publish(self._key("changed"), str(change.state.generation))
-                try:
-                    await transaction.execute()
-                except WatchError:
-                    return False
-        return True
+            state, ledger, changed, made = (self._key(name) for name in ("state", "ledger", "changed", "made"))
+            present, last = await self._redis.get(state) or "", await self._redis.lindex(ledger, -1) or ""
+            if (State.from_json(present).generation if present else 0) != expected:
+                return False
+            entry = entry_of(change, Entry.from_json(str(last)) if last else None)
+        with _reaching("; whether the change was made, `status` says as soon as it can be"):
+            following = (change.state.to_json(), entry.to_json(), str(change.state.generation), uuid4().hex)
+            done = self._redis.eval(CHANGE, 4, state, ledger, changed, made, present, last, *following)
+            return bool(await cast("Awaitable[int]", done))
 
     async def history(self) -> list[Entry]:
         """See ``StateStore``."""
@@ -134,12 +148,12 @@ def _state(text: str | bytes | None) -> State | None:
 
 
 @contextmanager
-def _reaching() -> Iterator[None]:
+def _reaching(then: str = "") -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
         raise RolloutUnreachable(
-            f"Redis, which keeps the rollout, cannot be reached: {type(error).__name__}"
+            f"Redis, which keeps the rollout, cannot be reached: {type(error).__name__}{then}"
         ) from error
     except (ValueError, LedgerBroken) as error:
         raise RolloutUnreachable(f"Redis holds a rollout that nobody here wrote: {error}") from error

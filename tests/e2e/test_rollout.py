@@ -7,7 +7,10 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import psutil
 import pytest
 
@@ -16,8 +19,10 @@ from data.bundle import MANIFEST_FILE
 from data.encode import Encoder
 from data.files import sha256
 from data.ledger import verify
+from pipelines.sign import sign
 from serving.errors import RolloutRefused
 from serving.model import Model
+from tests.keys import key_pair
 from tests.models import lively, write_bundle
 from tests.redis_server import RedisServer, redis_server
 from training.predict import logits
@@ -25,7 +30,8 @@ from training.predict import logits
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 OLD, NEW, RANDOM = "tiny:1", "tiny:2", "tiny:random"
-FLIPPED, WORDS, CRASHING = "tiny:flipped", "tiny:words", "tiny:crashing"
+FLIPPED, WORDS, CRASHING, SLOW = "tiny:flipped", "tiny:words", "tiny:crashing", "tiny:slow"
+UNSIGNED, FORGED = "tiny:unsigned", "tiny:forged"
 TEXTS = [
     f"{start} {end}"
     for start in ("정말", "그냥", "배우가", "이야기가")
@@ -56,6 +62,34 @@ def other_words(folder: Path) -> None:
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
 
 
+def slow_down(folder: Path) -> None:
+    """The same answers after a hundred products that nobody needs, in a manifest that is right."""
+    graph = onnx.load(folder / "model.onnx")
+    wide, ids, (logits,) = 256, graph.graph.input[0].name, graph.graph.output
+    spread = np.full((1, wide), 1e-3, np.float32)
+    product = np.random.default_rng(0).normal(0, 0.5 / wide**0.5, (wide, wide)).astype(np.float32)
+    axes = {"last": np.array([-1], np.int64), "all": np.array([1, 2], np.int64)}
+    constants = {"spread": spread, "product": product, **axes}
+    graph.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    for node in graph.graph.node:
+        node.output[:] = ["quick" if name == logits.name else name for name in node.output]
+    make = onnx.helper.make_node
+    nodes = [
+        make("Cast", [ids], ["number"], to=onnx.TensorProto.FLOAT),  # (B, T)
+        make("Unsqueeze", ["number", "last"], ["column"]),
+        make("MatMul", ["column", "spread"], ["step0"]),  # (B, T, wide)
+        *(make("MatMul", [f"step{step}", "product"], [f"step{step + 1}"]) for step in range(100)),
+        make("ReduceSum", ["step100", "all"], ["nothing"], keepdims=0),  # (B,), and next to 0
+        make("Unsqueeze", ["nothing", "last"], ["nothings"]),
+        make("Add", ["quick", "nothings"], [logits.name]),
+    ]
+    graph.graph.node.extend(nodes)
+    onnx.save(graph, folder / "model.onnx")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["files"]["model.onnx"] = sha256(folder / "model.onnx")
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
+
+
 def sides(seed: int) -> list[bool]:
     """Which texts an untrained model calls positive."""
     model, tokenizer = lively(seed)
@@ -75,17 +109,24 @@ def guessing() -> int:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Bento home with a good model, one as good, one that guesses, and three that cannot be loaded."""
+    """A Bento home with a good model, one as good, one that guesses, one that is slow, and five that are refused."""
     folder = tmp_path_factory.mktemp("rollout")
+    private, _ = key_pair(folder)
     old = write_bundle(folder / "old", seed=1).folder
     made = {OLD: old}
-    for tag in (NEW, FLIPPED, WORDS):
+    for tag in (NEW, FLIPPED, WORDS, SLOW, UNSIGNED, FORGED):
         made[tag] = folder / tag.replace(":", "-")
         shutil.copytree(old, made[tag])
     made[RANDOM] = write_bundle(folder / "random", seed=guessing()).folder
     made[CRASHING] = write_bundle(folder / "crashing", seed=3).folder  # one that this machine has not served before
     flip(made[FLIPPED])
     other_words(made[WORDS])
+    slow_down(made[SLOW])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNING_KEY", str(private))
+        for tag, bundle in made.items():
+            assert tag == UNSIGNED or sign(bundle)  # those that are broken, too: their digests have to tell
+    other_words(made[FORGED])
     (folder / "home").mkdir()
     fill_store(folder / "home", made)
     # stands for a runtime that crashes on a graph: the probe's process is ended by a signal
@@ -105,18 +146,18 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
 
 @pytest.fixture
 async def fleet(home: Path, server: RedisServer) -> AsyncIterator[Fleet]:
-    surroundings = {"PYTHONPATH": str(home)}
+    surroundings = {"PYTHONPATH": str(home), "SIGNING_PUBLIC_KEY": str(home.parent / "signing.pub")}
     async with running(home, OLD, server.url, services=SERVICES, workers=WORKERS, surroundings=surroundings) as fleet:
         yield fleet
 
 
-def expected(home: Path) -> dict[tuple[str, str], float]:
+def expected(home: Path, asked: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
     """By tag and text, what the model says of it alone."""
     said = {}
-    for tag in (OLD, NEW, RANDOM):
+    for tag in {tag for tag, _ in asked}:
         name, version = tag.split(":")
         model = Model.load(home / "models" / name / version, tag)
-        for text in TEXTS:
+        for text in {text for by, text in asked if by == tag}:
             positive = float(model.positive_of([text])[0])
             said[tag, text] = max(positive, 1 - positive)
     return said
@@ -126,9 +167,19 @@ def check(load: Load, home: Path) -> None:
     """Nothing failed, and every answer is what its model says alone."""
     assert load.answers
     assert [answer for answer in load.answers if answer.status != 200] == []
-    said = expected(home)
+    said = expected(home, {(answer.tag, answer.text) for answer in load.answers})
     wrong = [a for a in load.answers if abs(a.score - said[a.tag, a.text]) > 2e-4]
     assert wrong == []
+
+
+async def failing(fleet: Fleet, name: str) -> dict[str, Any]:
+    """The status once that gate, among others or not, fails."""
+    for _ in range(300):
+        status = await fleet.operator.status()
+        if any(gate["passed"] is False for gate in status["gates"] if gate["name"] == name):
+            return status
+        await asyncio.sleep(0.1)
+    raise AssertionError(status["gates"])
 
 
 async def test_switches_and_shares_under_load_fail_nobody(fleet: Fleet, home: Path) -> None:
@@ -165,12 +216,14 @@ async def test_switches_and_shares_under_load_fail_nobody(fleet: Fleet, home: Pa
 
 
 async def test_what_is_broken_is_stopped_with_its_reason(fleet: Fleet, home: Path) -> None:
-    load = Load(fleet.bases, TEXTS, callers=4)
+    load = Load(fleet.bases, [f"{text} {number}" for number in range(500) for text in TEXTS], callers=4)
     asking = asyncio.create_task(load.run())
     reasons = {
         FLIPPED: "model.onnx",
         WORDS: "fingerprint",
         CRASHING: "ended by SIGSEGV",
+        UNSIGNED: "is not signed (model.sig is missing), and SIGNING_PUBLIC_KEY is set",
+        FORGED: "the signature of the bundle does not hold: Signature mismatch",
         "tiny:nothing": "the model store has no tiny:nothing; of tiny it has tiny:1",
     }
     for tag, reason in reasons.items():
@@ -181,20 +234,16 @@ async def test_what_is_broken_is_stopped_with_its_reason(fleet: Fleet, home: Pat
         with pytest.raises(RolloutRefused, match="4 of 4 workers are not ready"):
             await fleet.order("promote", force=True)
         await fleet.order("release")
-    # one that guesses: loaded like any other, and found in the dark
-    await fleet.order("stage", RANDOM)
-    assert await fleet.staged(RANDOM) == {}
-    await fleet.order("shadow", 100)
-    for _ in range(300):
-        status = await fleet.operator.status()
-        if status["gates_passed"] is False:
-            break
-        await asyncio.sleep(0.1)
-    (failed,) = [gate for gate in status["gates"] if gate["name"] == "disagreement"]
-    assert failed["passed"] is False
-    assert (await fleet.store.observed(status["trial"]))["pairs"] <= 2_000
-    with pytest.raises(RolloutRefused, match=r"gates fail: .*disagreement"):
-        await fleet.order("promote")
+    # what guesses, and what is slow: loaded like any other, and found in the dark
+    for tag, at in ((RANDOM, "disagreement"), (SLOW, "cost")):
+        await fleet.order("stage", tag)
+        assert await fleet.staged(tag) == {}
+        await fleet.order("shadow", 100)
+        status = await failing(fleet, at)
+        assert (await fleet.store.observed(status["trial"]))["pairs"] <= 2_000
+        with pytest.raises(RolloutRefused, match=f"gates fail: .*{at}"):
+            await fleet.order("promote")
+        await fleet.order("release")
     load.stop()
     await asking
     check(load, home)

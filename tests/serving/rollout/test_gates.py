@@ -34,8 +34,8 @@ def like(old: np.ndarray, seed: int, share: float = 0.07) -> np.ndarray:
 def seen(old: np.ndarray, new: np.ndarray, *, errors: int = 0, slowness: float = 1.0) -> dict[str, float]:
     observed = Observed()
     observed.pairs([""] * len(old), verdicts(old), verdicts(new))
-    observed.inferred(1_000, 1.0, new=False)
-    observed.inferred(1_000, slowness, new=True)
+    observed.inferred(10 * len(old), 1.0, new=False)
+    observed.inferred(10 * len(old), slowness, new=True)
     observed.failed(errors, new=True)
     return dict(observed.counts)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from serving.rollout.observed import Pair
 from serving.rollout.redis_store import RedisStore
 from serving.rollout.state import State
 from serving.rollout.store import Change, FileStore, StateStore
+from tests.proxy import Proxy, proxy
 from tests.redis_server import RedisServer, redis_server
 
 FIRST = State.beginning("m:1").stage("m:2")
@@ -187,4 +188,40 @@ async def test_a_redis_that_is_gone_is_told_in_time(tmp_path: Path) -> None:
     with pytest.raises(RolloutUnreachable):
         await store.changed(1.0)
     assert time.monotonic() - started < 5
+    await store.close()
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Proxy]:
+    """A proxy in front of a Redis."""
+    with redis_server(tmp_path) as server, proxy(server.socket) as between:
+        yield between
+
+
+async def test_a_change_whose_connection_is_lost_is_made_once(faulty: Proxy) -> None:
+    store = RedisStore(faulty.url, "fleet")
+    faulty.cut_before = b"EVAL"
+    assert await store.change(change(FIRST), 0)
+    faulty.cut_after = b"EVAL"
+    assert await store.change(change(FIRST.weigh(10), "weight 10"), 1)
+    assert faulty.cuts == 2
+    assert await store.read() == FIRST.weigh(10)
+    entries = await store.history()
+    verify(entries)
+    assert [entry.what for entry in entries] == ["stage m:2", "weight 10"]
+    await store.close()
+
+
+async def test_where_redis_goes_in_the_middle_of_a_change_it_says_that_nobody_knows(faulty: Proxy) -> None:
+    store = RedisStore(faulty.url, "fleet")
+    assert await store.change(change(FIRST), 0)
+    faulty.cut_after, faulty.down_after_cut = b"EVAL", True
+    with pytest.raises(RolloutUnreachable, match="whether the change was made, `status` says"):
+        await store.change(change(FIRST.weigh(10), "weight 10"), 1)
+    with pytest.raises(RolloutUnreachable, match=r"cannot be reached: ConnectionError$"):
+        await store.read()
+    faulty.down = False
+    assert await store.read() == FIRST.weigh(10), "it was"
+    assert [entry.what for entry in await store.history()] == ["stage m:2", "weight 10"]
+    assert not await store.change(change(FIRST.weigh(10), "weight 10"), 1), "given again, it is seen to be old"
     await store.close()
