@@ -25,7 +25,7 @@ from pipelines.params import Params
 from pipelines.registry import EVALUATION, Registry, Version
 from pipelines.stage import run
 from pipelines.table import text_table
-from serving.rollout.place import here
+from serving.rollout.settings import RolloutSettings
 from training.metrics import Scores, mcnemar, paired_interval
 from training.slices import by_length
 
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
     arguments = parser.parse_args()
     if arguments.shadow:
-        observed = shadow.read(here(), arguments.trial)
+        observed = shadow.read(RolloutSettings.from_environment().store(), arguments.trial)
         print(json.dumps(asdict(observed), ensure_ascii=False, indent=2) if arguments.json else shadow.report(observed))
         return
     params = Params.load()

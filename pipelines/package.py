@@ -18,9 +18,8 @@ from pipelines.params import Params
 from pipelines.registry import BUNDLE, Registry, Version
 from pipelines.sign import sign
 from serving.errors import ServingError
-from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator, Order
-from serving.rollout.place import here
+from serving.rollout.settings import RolloutSettings
 
 BENTOFILE = Path("bentofile.yaml")
 
@@ -95,9 +94,12 @@ def stage_in_service(tag: str) -> str:
     """
 
     async def order() -> None:
-        store = here()
+        settings = RolloutSettings.from_environment()
+        store = settings.store()
         try:
-            await Operator(store, Limits(), 0.0).carry_out(Order("stage", "pipeline", "the new champion", tag))
+            await Operator(store, settings.rollout_limits, 0.0).carry_out(
+                Order("stage", "pipeline", "the new champion", tag)
+            )
         finally:
             await store.close()
 

@@ -28,10 +28,7 @@ from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
 from serving.rollout.conduct import Conduct
 from serving.rollout.follower import Follower
-from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator
-from serving.rollout.place import default_folder as default_rollout
-from serving.rollout.place import store_at
 from serving.rollout.probe import turn
 from serving.rollout.state import State
 from serving.sentiment import Sentiment
@@ -130,8 +127,8 @@ class SentimentService:
         embedded, self._embedded = cast("Model", self._embedded), None  # a rollout may let go of it
         self._slots = app.state.slots = Slots(await self._warm(embedded), lambda: self._batcher.load)
         del embedded
-        store = store_at(settings.redis_url, settings.rollout_folder or default_rollout(), settings.rollout_name)
-        app.state.operator = Operator(store, Limits(), settings.rollout_watch_s, stored.find)
+        store = settings.store()
+        app.state.operator = Operator(store, settings.rollout_limits, settings.rollout_watch_s, stored.find)
         worker = f"{socket.gethostname()}-{os.getpid()}"
         self._conduct = Conduct(settings)
         self._follower = Follower(

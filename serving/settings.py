@@ -1,24 +1,18 @@
 """Settings of the service, from environment variables: frozen, ranges and cross-rules checked at start."""
 
-from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, FilePath, SecretStr, model_validator
 
 from serving.engine.choose import Wanted
 from serving.engine.schedule import Cut
-from serving.errors import SettingInvalid
+from serving.rollout.settings import RolloutSettings
 from serving.telemetry.logs import LogFormat
 
 
-class Settings(BaseSettings):
+class Settings(RolloutSettings):
     """Each field is the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
-
-    redis_url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
-    """Second cache level, shared by workers and replicas; without it there is the in-process one only."""
     redis_timeout_ms: int = Field(default=50, ge=1, le=5_000)
     redis_retry_after_s: float = Field(default=5.0, ge=0.1, le=300.0)
     """How long Redis is left alone after it failed."""
@@ -56,13 +50,6 @@ class Settings(BaseSettings):
 
     admin_key: SecretStr | None = Field(default=None, min_length=16)
     """Whoever has it may roll out; without one, the service takes no commands."""
-    rollout_name: str = Field(default="default", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    """The fleet, where several keep their rollouts in one Redis."""
-    rollout_folder: Path | None = None
-    """Where a rollout is kept without a Redis; by itself, ``rollout`` in Bento's home."""
-    rollout_watch_s: float = Field(default=300.0, ge=0.0, le=86_400.0)
-    """So long after a promotion it is taken back by itself if a gate fails."""
-
     signing_public_key: FilePath | None = None
     """PEM file of the public key that models must be signed for; without it, their digests alone are checked."""
 
@@ -105,12 +92,3 @@ class Settings(BaseSettings):
         cut = None if self.batch_tokens is None else Cut(self.batch_tokens)
         device = self.device or ("cuda" if self.gpus else None)
         return Wanted(self.engine, device, self.precision, self.threads, cut)
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read and check the environment. Raises SettingInvalid naming each variable that is wrong."""
-        try:
-            return cls()
-        except ValidationError as error:
-            problems = [f"{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors()]
-            raise SettingInvalid("; ".join(problem.removeprefix(": ") for problem in problems)) from error

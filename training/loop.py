@@ -108,7 +108,9 @@ class _Run:
         while progress.epoch < config.epochs and not self._out_of_patience():
             self._epoch()
         if self.accelerator.distributed_type not in _SHARDED:
-            self._whole().load_state_dict(progress.best_weights)
+            # from here on the model computes in its own precision again
+            whole = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            whole.load_state_dict(progress.best_weights)
         return Outcome(tuple(progress.steps), tuple(progress.epochs), best_of(progress.epochs), progress.best_weights)
 
     def _out_of_patience(self) -> bool:
@@ -217,7 +219,7 @@ class _Run:
             self.listener.on_epoch(report)
 
     def _whole(self) -> nn.Module:
-        """The model as its task knows it; a sharded one has to stay wrapped to be run."""
+        """The model as its task knows it, still in the precision of the training; a sharded one has to stay wrapped."""
         if self.accelerator.distributed_type in _SHARDED:
             return self.model  # type: ignore[no-any-return]
-        return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # type: ignore[no-any-return]
+        return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=True)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """``python -m serving.rollout COMMAND``: stage, weight, shadow, promote, rollback, release, status, history.
 
 Works on the state itself, with no service in between: in Redis (``--redis-url``, ``$REDIS_URL``) or else in a folder
-(``--folder``, ``$ROLLOUT_FOLDER``, by itself ``rollout`` in Bento's home).
+(``--folder``, ``$ROLLOUT_FOLDER``, by itself ``rollout`` in Bento's home). See ``serving.rollout.settings``.
 """
 
 import argparse
@@ -17,20 +17,18 @@ from typing import Any
 
 from data.errors import DataError
 from serving.errors import ServingError
-from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator, Order
-from serving.rollout.place import default_folder, store_at
+from serving.rollout.settings import RolloutSettings
 
-WATCH_S = 300.0
 STAGE_LIMIT_S, SETTLE_LOOKS = 300.0, 100
 MARKS = {True: "passed", False: "FAILED", None: "open"}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m serving.rollout", description=__doc__)
-    parser.add_argument("--redis-url", default=os.environ.get("REDIS_URL"), help="the workers' Redis")
-    parser.add_argument("--folder", type=Path, default=default_folder(), help="the workers' folder, without a Redis")
-    parser.add_argument("--name", default=os.environ.get("ROLLOUT_NAME", "default"), help="the fleet, in Redis")
+    parser.add_argument("--redis-url", help="the workers' Redis")
+    parser.add_argument("--folder", type=Path, help="the workers' folder, without a Redis")
+    parser.add_argument("--name", help="the fleet, in Redis")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, what: str, value: str | None = None) -> argparse.ArgumentParser:
@@ -49,7 +47,7 @@ def _arguments() -> argparse.Namespace:
     command("shadow", "let both models judge a share of the requests", "PERCENT")
     promote = command("promote", "make the staged model live")
     promote.add_argument("--force", action="store_true", help="though gates fail; it is written down")
-    promote.add_argument("--watch-s", type=float, default=WATCH_S, help="so long it may take itself back")
+    promote.add_argument("--watch-s", type=float, help="so long it may take itself back")
     command("rollback", "back to the model before")
     command("release", "empty the other slot")
     command("status", "what is live, what is beside it, and the gates")
@@ -58,8 +56,9 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    store = store_at(arguments.redis_url, arguments.folder, arguments.name)
-    operator = Operator(store, Limits(), getattr(arguments, "watch_s", WATCH_S))
+    settings = _settings(arguments)
+    store = settings.store()
+    operator = Operator(store, settings.rollout_limits, settings.rollout_watch_s)
     try:
         if arguments.command == "history":
             for entry in await operator.history():
@@ -78,6 +77,18 @@ async def _run(arguments: argparse.Namespace) -> int:
     finally:
         await store.close()
     return 0
+
+
+def _settings(arguments: argparse.Namespace) -> RolloutSettings:
+    """The environment's, but for what the command line says. Raises SettingInvalid."""
+    given = {
+        "REDIS_URL": arguments.redis_url,
+        "ROLLOUT_FOLDER": arguments.folder,
+        "ROLLOUT_NAME": arguments.name,
+        "ROLLOUT_WATCH_S": getattr(arguments, "watch_s", None),
+    }
+    os.environ |= {name: str(value) for name, value in given.items() if value is not None}
+    return RolloutSettings.from_environment()
 
 
 async def _settled(operator: Operator) -> dict[str, Any]:

@@ -15,6 +15,7 @@ also say that too little was seen:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from data.behaviour import BehaviourReport, regressions
 from data.errors import SettingError
@@ -28,9 +29,11 @@ _Z = 2.576
 Counts = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
-    """By how much the new model may differ. Shares are from 0 to 1."""
+    """By how much the new model may differ. Shares are from 0 to 1. Raises ValueError for what makes no sense."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     disagreement_allowed: float = 0.10
     disagreement_refused: float = 0.20
@@ -45,6 +48,18 @@ class Limits:
     """By so much may the estimated accuracy, which is the mean calibrated confidence, be lower."""
     cost: float = 1.5
     """Inference time of a token, in that of the old model."""
+
+    def __post_init__(self) -> None:
+        for what in ("disagreement", "errors"):
+            allowed, refused = getattr(self, f"{what}_allowed"), getattr(self, f"{what}_refused")
+            if not 0.0 < allowed < refused < 1.0:
+                raise ValueError(
+                    f"{what}_allowed is {allowed:g} and {what}_refused is {refused:g}; it must hold "
+                    "0 < allowed < refused < 1"
+                )
+        for name in ("shift", "neutral", "confidence", "cost"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} is {getattr(self, name):g}; it must be above 0")
 
 
 @dataclass(frozen=True, slots=True)

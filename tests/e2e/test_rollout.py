@@ -69,7 +69,7 @@ def slow_down(folder: Path) -> None:
     spread = np.full((1, wide), 1e-3, np.float32)
     product = np.random.default_rng(0).normal(0, 0.5 / wide**0.5, (wide, wide)).astype(np.float32)
     axes = {"last": np.array([-1], np.int64), "all": np.array([1, 2], np.int64)}
-    constants = {"spread": spread, "product": product, **axes}
+    constants: dict[str, Any] = {"spread": spread, "product": product, **axes}
     graph.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
     for node in graph.graph.node:
         node.output[:] = ["quick" if name == logits.name else name for name in node.output]

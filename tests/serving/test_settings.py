@@ -55,3 +55,21 @@ def test_gpus_are_wanted_where_there_are_to_be_any(
         monkeypatch.setenv(name, value)
     found = Settings.from_environment()
     assert (found.wanted.device, found.processes) == (device, processes)
+
+
+def test_the_limits_of_a_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLOUT_LIMITS", '{"cost": 3, "disagreement_refused": 0.4}')
+    limits = Settings.from_environment().rollout_limits
+    assert (limits.cost, limits.disagreement_refused, limits.disagreement_allowed) == (3.0, 0.4, 0.1)
+    for value, message in (
+        ('{"costs": 3}', r"ROLLOUT_LIMITS\.COSTS: (Unexpected|Extra)"),
+        ('{"cost": "many"}', r"ROLLOUT_LIMITS\.COST: Input should be a valid number"),
+        ('{"cost": 0}', r"ROLLOUT_LIMITS: Value error, cost is 0; it must be above 0"),
+        ('{"errors_allowed": 0.5}', r"errors_allowed is 0\.5 and errors_refused is 0\.02; it must hold 0 < allowed <"),
+    ):
+        monkeypatch.setenv("ROLLOUT_LIMITS", value)
+        with pytest.raises(SettingInvalid, match=message):
+            Settings.from_environment()
+    monkeypatch.setenv("ROLLOUT_LIMITS", "cost=3")
+    with pytest.raises(SettingInvalid, match="ROLLOUT_LIMITS: it must be an object of JSON"):
+        Settings.from_environment()

@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 
 from tests.training.toy import CONFIG, Recorder, digest, run, task
+from training.config import Precision
 from training.errors import CheckpointFailed, LossDiverged
 from training.loop import train
 from training.predict import logits
@@ -82,9 +83,12 @@ def test_each_training_of_a_process_has_its_own_precision(tmp_path: Path) -> Non
     assert digest(run(tmp_path / "c")[0]) == expected
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("step", [2, 6, 14], ids=["before any checkpoint", "at a checkpoint", "after an epoch"])
-def test_an_interrupted_run_goes_on_to_the_same_weights_and_reports(tmp_path: Path, step: int) -> None:
-    config = replace(CONFIG, average_decay=0.9, token_dropout=0.1, r_drop=0.5)
+def test_an_interrupted_run_goes_on_to_the_same_weights_and_reports(
+    tmp_path: Path, step: int, precision: Precision
+) -> None:
+    config = replace(CONFIG, average_decay=0.9, token_dropout=0.1, r_drop=0.5, precision=precision)
     whole, expected = run(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", config, Recorder(stop_at_step=step))
