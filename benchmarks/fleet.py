@@ -102,7 +102,7 @@ class Fleet:
     """Services that run, and an operator beside them."""
 
     def __init__(self, bases: Sequence[str], processes: Sequence[subprocess.Popen[bytes]], redis_url: str) -> None:
-        self.bases, self.processes = bases, processes
+        self.bases, self.processes, self.redis_url = bases, processes, redis_url
         self.store = RedisStore(redis_url, "fleet")
         self.operator = Operator(self.store, Limits(), 600.0)
 
@@ -110,6 +110,19 @@ class Fleet:
         """Give a command."""
         order = Order(command, "benchmark", "", None if value is None else str(value), force)
         return await self.operator.carry_out(order)
+
+    async def command_line(self, *arguments: str) -> None:
+        """Give a command as an operator types it. Raises FleetFailed with what it said."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "serving.rollout", *arguments,
+            cwd=ROOT,
+            env={**os.environ, "REDIS_URL": self.redis_url, "ROLLOUT_NAME": "fleet"},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await process.communicate()
+        if process.returncode:
+            raise FleetFailed(said.decode())
 
     async def settled(self) -> dict[str, Any]:
         """The status once all workers serve it. Raises FleetFailed."""

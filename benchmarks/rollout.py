@@ -105,6 +105,19 @@ async def rehearse(fleet: Fleet, load: Load, switches: int, weights: int) -> lis
         f"- the last request that the model before still answered came {1e3 * max(last):.0f} ms after the command at "
         f"most (1,000 allowed: {_yes(max(last) <= 1.0)})",
     ]
+    await fleet.order("promote", force=True)
+    await fleet.settled()
+    await asyncio.sleep(0.5)
+    began = now()
+    await fleet.command_line("rollback")
+    typed = now() - began
+    await asyncio.sleep(0.5)
+    changed = max((a.began for a in load.answers if a.tag == NEW), default=began) - began
+    lines.append(
+        f"- `python -m serving.rollout rollback`, as typed: the last request that the new model answered came "
+        f"{1e3 * changed:.0f} ms after it (1,000 allowed: {_yes(changed <= 1.0)}); the command ended after "
+        f"{1e3 * typed:.0f} ms"
+    )
     chance = random.Random(1)
     for _ in range(weights):
         await fleet.order("weight", chance.randint(0, 100))

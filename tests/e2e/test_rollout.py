@@ -5,7 +5,9 @@ import json
 import random
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from data.encode import Encoder
 from data.files import sha256
 from data.ledger import verify
 from pipelines.sign import sign
-from serving.errors import RolloutRefused
+from serving.errors import RolloutRefused, RolloutUnreachable
 from serving.model import Model
 from tests.keys import key_pair
 from tests.models import lively, write_bundle
@@ -250,30 +252,108 @@ async def test_what_is_broken_is_stopped_with_its_reason(fleet: Fleet, home: Pat
     assert {answer.tag for answer in load.answers} == {OLD}, "the live slot was never touched"
 
 
-async def test_redis_and_workers_that_die_during_a_rollout(home: Path, server: RedisServer, fleet: Fleet) -> None:
+def largest_worker(fleet: Fleet) -> psutil.Process:
+    """Of the first service."""
+    return max(psutil.Process(fleet.processes[0].pid).children(recursive=True), key=lambda p: p.memory_info().rss)
+
+
+async def test_a_worker_that_is_killed_while_a_model_is_staged(fleet: Fleet, home: Path) -> None:
     load = Load(fleet.bases, TEXTS, callers=4)
     asking = asyncio.create_task(load.run())
+    await asyncio.sleep(0.5)
+    await fleet.order("stage", RANDOM)
+    victim = largest_worker(fleet)
+    killed = time.perf_counter()
+    victim.send_signal(signal.SIGKILL)
+    await asyncio.sleep(6.0)  # it counts as alive for five seconds
+    await fleet.workers(SERVICES * WORKERS)
+    assert await fleet.staged(RANDOM) == {}
+    await fleet.order("promote", force=True)
+    status = await fleet.settled()
+    assert len(status["workers"]) == SERVICES * WORKERS
+    promoted = time.perf_counter()
+    await asyncio.sleep(0.5)
+    load.stop()
+    await asking
+    broken = [answer for answer in load.answers if answer.status != 200]
+    assert len(broken) <= load.callers, "what was in flight in the worker that died"
+    assert all(answer.began <= killed + 0.2 <= answer.ended + 0.5 for answer in broken)
+    assert {answer.tag for answer in load.answers if answer.began > promoted} == {RANDOM}
+    load.answers = [answer for answer in load.answers if answer.status == 200]
+    check(load, home)
+
+
+async def test_a_worker_that_comes_back_never_answers_with_what_its_bento_embeds(fleet: Fleet, home: Path) -> None:
     await fleet.order("stage", RANDOM)
     await fleet.staged(RANDOM)
     await fleet.order("promote", force=True)
     await fleet.settled()
-    # a worker dies: its service starts another, which comes up on what the state says
-    victim = max(psutil.Process(fleet.processes[0].pid).children(recursive=True), key=lambda p: p.memory_info().rss)
-    load.stop()
-    await asking
-    check(load, home)
-    victim.send_signal(signal.SIGKILL)
+    largest_worker(fleet).send_signal(signal.SIGKILL)
     load = Load(fleet.bases, TEXTS, callers=4)
     asking = asyncio.create_task(load.run())
-    await asyncio.sleep(6.0)  # it counts as alive for five seconds
+    await asyncio.sleep(6.0)
     await fleet.workers(SERVICES * WORKERS)
-    await fleet.staged(RANDOM)
     await fleet.settled()
     load.stop()
     await asking
     check(load, home)
-    assert {answer.tag for answer in load.answers} == {RANDOM}, "the new worker never answered with its Bento's model"
-    # Redis dies: everybody goes on with what is there
+    assert {answer.tag for answer in load.answers} == {RANDOM}
+
+
+async def test_two_operators_at_once_and_a_state_that_is_deleted(home: Path, server: RedisServer, fleet: Fleet) -> None:
+    load = Load(fleet.bases, TEXTS, callers=4)
+    asking = asyncio.create_task(load.run())
+    await fleet.order("stage", RANDOM)
+    await fleet.staged(RANDOM)
+    refused = 0
+    for share in range(10):
+        both = (fleet.order("weight", share), fleet.order("weight", 50 + share))
+        done = await asyncio.gather(*both, return_exceptions=True)
+        told = [each for each in done if isinstance(each, RolloutRefused)]
+        assert len(told) <= 1
+        assert all("somebody else changed the rollout meanwhile" in str(each) for each in told)
+        refused += len(told)
+    state = await fleet.store.read()
+    history = await fleet.store.history()
+    verify(history)
+    assert refused > 0, "they never met"
+    assert state is not None
+    assert len(history) == state.generation == 1 + 20 - refused
+    assert history[-1].what == f"weight {state.weight:g}"
+    await fleet.settled()
+
+    with server.client() as redis:
+        redis.delete("nsmc:rollout:fleet:state")
+    for _ in range(500):
+        if (restored := await fleet.store.read()) is not None:
+            break
+        await asyncio.sleep(0.01)
+    assert restored == replace(state, generation=state.generation + 1)
+    await fleet.settled()
+    history = await fleet.store.history()
+    verify(history)
+    assert [entry.what for entry in history].count("restore") == 1
+
+    server.stop()  # and comes back with nothing
+    await asyncio.sleep(1.0)
+    with pytest.raises(RolloutUnreachable, match="cannot be reached"):
+        await fleet.order("weight", 1)
+    server.start()
+    await fleet.workers(SERVICES * WORKERS)
+    await fleet.settled()
+    again = await fleet.store.read()
+    assert again is not None
+    assert (again.live, again.other, again.weight) == (state.live, state.other, state.weight)
+    load.stop()
+    await asking
+    check(load, home)
+
+
+async def test_redis_that_is_gone_changes_nothing(home: Path, server: RedisServer, fleet: Fleet) -> None:
+    await fleet.order("stage", RANDOM)
+    await fleet.staged(RANDOM)
+    await fleet.order("promote", force=True)
+    await fleet.settled()
     load = Load(fleet.bases, TEXTS, callers=4)
     asking = asyncio.create_task(load.run())
     server.stop()
