@@ -1,22 +1,30 @@
-"""The page for people, at ``/``: three files that a browser runs as they are, under a strict policy.
+"""The pages for people: ``/`` for reviews, ``/rollout`` for the operator. Files that a browser runs as they are.
 
-The page talks to the REST routes like any other client; nothing of it is made on the server.
+The pages talk to the REST routes like any other client, under a strict policy; nothing of them is made on the server.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from pathlib import PurePath
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+PAGES = {"/": "page.html", "/rollout": "rollout.html"}
+STYLES = ("page.css", "rollout.css")
+MODULES = (
+    "charts.js", "commands.js", "elements.js", "english.js", "files.js", "gates.js", "health.js", "history.js",
+    "korean.js", "language.js", "many.js", "one.js", "page.js", "rollout.js", "service.js", "slots.js", "tables.js",
+    "verdicts.js", "watching.js", "workers.js",
+)  # fmt: skip
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 ASSETS = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    path: (name, f"{MEDIA_TYPES[PurePath(name).suffix]}; charset=utf-8")
+    for path, name in (PAGES | {f"/page/{name}": name for name in (*STYLES, *MODULES)}).items()
 }
-"""File and media type by path."""
+"""File and media type by path; nothing else is served."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -41,7 +49,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes() -> APIRouter:
-    """The routes of the page; the files are read now, once."""
+    """The routes of the pages; the files are read now, once."""
     router = APIRouter()
     for path, (name, media_type) in ASSETS.items():
         content = files(__name__).joinpath(name).read_bytes()

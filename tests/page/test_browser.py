@@ -5,28 +5,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import expect
 
-from benchmarks.browser import ChromiumMissing, Directly, application, chromium, served
+from benchmarks.browser import Directly, application, served
 from serving.errors import Overloaded
 from serving.model import Model
 from serving.settings import Settings
+from tests.page.visits import GONE, OUTLINED, REFUSED, Visitor, focused
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
-REFUSED = "the server responded with a status of"
-GONE = "net::ERR_"
-OUTLINED = """() => {
-  const { activeElement: element } = document;
-  const drawn = [element, element.closest(".file")?.querySelector("span"), element.closest(".panel")];
-  return drawn.some((each) => each && getComputedStyle(each).outlineStyle !== "none");
-}"""
 TEXT = "정말 재미있어요 하지만 지루하다 <3 노잼"
 
 
@@ -48,70 +38,6 @@ class Batches(Directly):
             return await super().positive(model, rows)
         finally:
             self._running -= 1
-
-
-@dataclass
-class Visit:
-    """A page that somebody looks at, and what its console complained about."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    expected: set[str] = field(default_factory=set)
-    """Parts of complaints that the browser makes of answers and connections that a test provokes."""
-
-
-Visitor = Callable[..., Awaitable[Visit]]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    try:
-        program = chromium()
-    except ChromiumMissing as error:
-        pytest.fail(str(error))
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture(scope="module")
-def base(model: Model) -> Iterator[str]:
-    with served(application(model)) as base:
-        yield base
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def visit(browser: Browser, base: str) -> AsyncIterator[Visitor]:
-    """Opens pages; in the end nothing may have complained, and no policy been violated."""
-    contexts: list[BrowserContext] = []
-    visits: list[Visit] = []
-
-    async def opened(address: str = base, **options: Any) -> Visit:
-        context = await browser.new_context(**{"locale": "ko-KR", "reduced_motion": "reduce"} | options)
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = await context.new_page()
-        visit = Visit(page)
-        visits.append(visit)
-        page.on("console", lambda said: visit.complaints.append(said.text) if said.type != "log" else None)
-        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-        await page.add_init_script(
-            "addEventListener('securitypolicyviolation', (event) => console.error('policy', event.violatedDirective))"
-        )
-        await page.goto(address)
-        return visit
-
-    yield opened
-    for context in contexts:
-        await context.close()
-    for each in visits:
-        assert not [said for said in each.complaints if not any(part in said for part in each.expected)]
-
-
-async def focused(page: Page) -> str:
-    found: str = await page.evaluate("document.activeElement.id || document.activeElement.tagName")
-    return found
 
 
 async def test_one_review_is_judged_and_its_words_are_shown(visit: Visitor, model: Model) -> None:

@@ -95,4 +95,4 @@ async def test_without_a_model_there_is_no_answer(client: httpx.AsyncClient, app
 async def test_it_is_documented(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert f"{PREFIX}/explain" in paths
-    assert not {"/", "/page/page.js"} & set(paths)
+    assert not {"/", "/rollout", "/page/page.js"} & set(paths)
