@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -131,6 +132,20 @@ class Manifest:
             raise BundleInvalid(f"{MANIFEST_FILE} is not a manifest: {error}") from error
 
 
+_encoders: WeakValueDictionary[tuple[str, int], Encoder] = WeakValueDictionary()
+
+
+def _encoder(folder: Path, digest: str, max_length_tokens: int) -> Encoder:
+    """Of a tokenizer file with that digest. Bundles that are open and have the same one share it.
+
+    Reading one holds the interpreter's lock for some ten milliseconds, in which a service answers nobody.
+    """
+    found = _encoders.get((digest, max_length_tokens))
+    if found is None:
+        found = _encoders[digest, max_length_tokens] = Encoder.from_file(folder, max_length_tokens)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle on disk whose files are the ones that its manifest names."""
@@ -167,7 +182,7 @@ class Bundle:
             )
         if manifest.labels != NAMES:
             raise BundleInvalid(f"{MANIFEST_FILE}: labels are {manifest.labels}; they must be {NAMES}")
-        encoder = Encoder.from_file(folder, manifest.max_length_tokens)
+        encoder = _encoder(folder, manifest.files[TOKENIZER_FILE], manifest.max_length_tokens)
         if encoder.fingerprint != manifest.fingerprint:
             raise BundleInvalid(
                 f"{MANIFEST_FILE}: fingerprint is {manifest.fingerprint}; its preprocessing gives {encoder.fingerprint}"
