@@ -59,22 +59,26 @@ def store_model(registry: Registry, model: str, version: Version) -> str:
     return tag
 
 
-def build_bento(tag: str) -> str:
-    """Build the Bento around model ``tag`` unless the same files were built around it before; return its tag."""
+def build_bento(tag: str, *, gpu: bool = False) -> str:
+    """Build the Bento around model ``tag`` unless the same files were built around it before; return its tag.
+
+    With ``gpu``, its container holds the engine for GPUs, too.
+    """
     settings: dict[str, Any] = yaml.safe_load(BENTOFILE.read_text(encoding="utf-8"))
     files = [BENTOFILE, Path(settings["python"]["requirements_txt"])]
     files += sorted(path for pattern in settings["include"] for path in Path().glob(pattern) if path.is_file())
     code = hashlib.sha256()
     for path in files:
         code.update(f"{path.as_posix()}\x00".encode() + path.read_bytes() + b"\x00")
-    version = f"{bentoml.Tag.from_taglike(tag).version}-{code.hexdigest()[:8]}"
+    version = f"{bentoml.Tag.from_taglike(tag).version}-{code.hexdigest()[:8]}" + "-gpu" * gpu
     name = f"{settings['name']}:{version}"
     try:
         return str(bentoml.bentos.get(name).tag)
     except NotFound:
         pass
     try:
-        return str(bentoml.bentos.build_bentofile(str(BENTOFILE), version=version, args={"model_tag": tag}).tag)
+        arguments = {"model_tag": tag, "gpu": gpu}
+        return str(bentoml.bentos.build_bentofile(str(BENTOFILE), version=version, args=arguments).tag)
     except (BentoMLException, ValueError) as error:  # ValueError: a hidden folder in the path, for example
         raise PackagingError(f"the Bento around {tag} cannot be built: {error}") from error
 

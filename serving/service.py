@@ -24,6 +24,7 @@ from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
 from serving.errors import ModelUnavailable, ServingError
 from serving.express import Express
+from serving.image import image
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
 from serving.rollout.conduct import Conduct
@@ -36,7 +37,7 @@ from serving.settings import Settings
 from serving.slots import Slots
 from serving.telemetry import logs
 from serving.telemetry.logs import FIELDS
-from serving.telemetry.metrics import Metrics
+from serving.telemetry.metrics import Metrics, forget_the_dead
 from serving.telemetry.tracing import Tracing
 
 log = logging.getLogger("serving")
@@ -49,9 +50,10 @@ PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 
 
 class Arguments(BaseModel):
-    """What is fixed when the Bento is built: the tag of the model that it embeds."""
+    """What is fixed when the Bento is built: the tag of the model that it embeds, and whether it is for GPUs."""
 
     model_tag: str = Field(default="koelectra-nsmc:latest")
+    gpu: bool = Field(default=False)
 
 
 class NativeVerdict(BaseModel):
@@ -89,7 +91,13 @@ def _resources() -> dict[str, Any]:
     return {"resources": {"gpu": settings.gpus}} if settings.gpus else {}
 
 
-@bentoml.service(name=NAME, service_class=BatchingService, workers=settings.processes, **_resources())
+@bentoml.service(
+    name=NAME,
+    service_class=BatchingService,
+    image=image(gpu=arguments.gpu),
+    workers=settings.processes,
+    **_resources(),
+)
 @bentoml.asgi_app(app, path="/")
 class SentimentService:
     """Judges Korean movie reviews."""
@@ -99,6 +107,8 @@ class SentimentService:
 
     def __init__(self) -> None:
         start_up.lap("import")
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            forget_the_dead(Path(folder))
         logs.configure(settings.log_format, settings.log_level)
         if settings.gpus:
             keep_own_gpu(os.environ, bentoml.server_context.worker_index or 1, settings.gpus)
@@ -128,7 +138,7 @@ class SentimentService:
         self._slots = app.state.slots = Slots(await self._warm(embedded), lambda: self._batcher.load)
         del embedded
         store = settings.store()
-        app.state.operator = Operator(store, settings.rollout_limits, settings.rollout_watch_s, stored.find)
+        app.state.operator = Operator(store, settings.rollout_limits, settings.rollout_watch_s, _find)
         worker = f"{socket.gethostname()}-{os.getpid()}"
         self._conduct = Conduct(settings)
         self._follower = Follower(
@@ -173,7 +183,7 @@ class SentimentService:
 
         Raises ServingError.
         """
-        found = await asyncio.to_thread(stored.find, tag)
+        found = await asyncio.to_thread(_find, tag)
         try:
             await asyncio.to_thread(stored.check, found, settings)
             await self._conduct.of(Path(found.path))
@@ -185,7 +195,7 @@ class SentimentService:
 
     async def _behaviour(self, tag: str) -> BehaviourReport:
         """What a model of the store made of the behaviour suite. Raises ServingError."""
-        found = await asyncio.to_thread(stored.find, tag)
+        found = await asyncio.to_thread(_find, tag)
         try:
             return await self._conduct.of(Path(found.path))
         except DataError as error:
@@ -233,6 +243,10 @@ class SentimentService:
             NativeVerdict(sentiment=a.verdict.sentiment, score=a.verdict.score, positive=a.verdict.positive)
             for a in answers
         ]
+
+
+def _find(tag: str) -> bentoml.Model:
+    return stored.find(tag, settings)
 
 
 def _tell(model: Model) -> None:

@@ -1,5 +1,6 @@
 """Settings of the service, from environment variables: frozen, ranges and cross-rules checked at start."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, FilePath, SecretStr, model_validator
@@ -50,6 +51,8 @@ class Settings(RolloutSettings):
 
     admin_key: SecretStr | None = Field(default=None, min_length=16)
     """Whoever has it may roll out; without one, the service takes no commands."""
+    model_store: Path | None = None
+    """A second Bento model store to roll out from; it may be read-only, and need not be there."""
     signing_public_key: FilePath | None = None
     """PEM file of the public key that models must be signed for; without it, their digests alone are checked."""
 

@@ -1,8 +1,11 @@
 """Models of the Bento model store: found by their tag, verified, and loaded."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import bentoml
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 
 from serving.engine.remembered import default_folder
@@ -12,14 +15,23 @@ from serving.settings import Settings
 from serving.signature import check_signature
 
 
-def find(tag: str) -> bentoml.Model:
-    """A model of the store. Raises RolloutRefused, naming what there is."""
-    try:
-        return bentoml.models.get(tag)
-    except BentoMLException as error:
-        name = tag.partition(":")[0]
-        known = sorted(str(model.tag) for model in bentoml.models.list() if model.tag.name == name)
-        raise RolloutRefused(f"the model store has no {tag}; of {name} it has {', '.join(known) or 'none'}") from error
+def find(tag: str, settings: Settings) -> bentoml.Model:
+    """A model of the stores that there are. Raises RolloutRefused, naming what they have.
+
+    In a container BentoML's own store is the Bento's, with nothing but the model that it embeds; others may be mounted.
+    """
+    stores = [BentoMLContainer.model_store.get()]
+    if settings.model_store is not None and settings.model_store.is_dir():
+        stores.append(ModelStore(settings.model_store))
+    for store in stores:
+        with suppress(BentoMLException, OSError):  # of a store that is read-only, BentoML cannot note what is latest
+            return bentoml.models.get(tag, _model_store=store)
+    name = tag.partition(":")[0]
+    known: set[str] = set()
+    for store in stores:
+        with suppress(BentoMLException):  # one that has no model of this name
+            known |= {str(model.tag) for model in store.list(name)}
+    raise RolloutRefused(f"the model store has no {tag}; of {name} it has {', '.join(sorted(known)) or 'none'}")
 
 
 def check(stored: bentoml.Model, settings: Settings) -> None:

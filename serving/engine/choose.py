@@ -7,7 +7,6 @@ What was tried, and why the rest was not taken, is kept for logs and ``/model-in
 
 import itertools
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import psutil
 from data.bundle import FULL, Bundle
 from data.errors import BundleError
 from serving.engine import ONE, Engine, Layout, Rows, onnx, openvino, packed
+from serving.engine.cores import cores
 from serving.engine.schedule import DEFAULT_CUT, Cut, Schedule
 from serving.errors import EngineFailed, ModelUnavailable
 
@@ -156,7 +156,7 @@ def reference(bundle: Bundle) -> Choice:
     """
     runtime = next(each for each in RUNTIMES if each.name == "onnxruntime-cpu")
     try:
-        engine = _started(runtime, bundle, FULL, Layout(1, len(os.sched_getaffinity(0))))
+        engine = _started(runtime, bundle, FULL, Layout(1, cores()))
     except EngineFailed as error:
         raise ModelUnavailable(str(error)) from error
     return Choice(Schedule(engine, DEFAULT_CUT), ())
@@ -242,7 +242,7 @@ def _candidates(bundle: Bundle, wanted: Wanted) -> Iterator[tuple[Trial, Callabl
     A runtime that is not here is no candidate, unless it was asked for.
     """
     graphs = bundle.manifest.graphs
-    threads = wanted.threads or len(os.sched_getaffinity(0))
+    threads = wanted.threads or cores()
     for precision, runtime in itertools.product(PRECISIONS, RUNTIMES):
         asked = (wanted.engine, wanted.device, wanted.precision)
         have = (runtime.engine, runtime.device, precision)

@@ -18,6 +18,7 @@ from data.errors import DataError
 from data.files import writing
 from data.typed import typed
 from serving.engine.choose import Choice, Trial, Wanted, choose, settled
+from serving.engine.cores import cores
 from serving.engine.schedule import Cut
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def circumstances(manifest: Manifest, wanted: Wanted) -> str:
         "lengths": manifest.token_lengths,
         "wanted": asdict(wanted),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "runtimes": {name: _version(name) for name in _RUNTIMES},
     }

@@ -5,10 +5,12 @@ With several workers the library keeps values in files that all of them write; B
 
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.multiprocess import mark_process_dead
 
 from data.labels import NAMES, NEUTRAL
 from serving.telemetry.tracing import Tracing
@@ -138,6 +140,17 @@ class Metrics:
     def ready(self, *, yes: bool) -> None:
         """Whether this worker wants requests."""
         self._ready.set(int(yes))
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Take the gauges of workers that are gone out of ``folder``, where several workers keep their metrics.
+
+    One that ends in peace does so itself; one that was killed would count as ready, and its queue as full, for ever.
+    """
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(pid, str(folder))
 
 
 class Timed:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import bentoml
 import yaml
 
 from data import behaviour
@@ -63,7 +64,9 @@ def test_the_internals_that_serving_relies_on_are_those_of_the_pinned_version() 
     """Read serving/batching.py and docs/decisions/0004 and 0017 before you raise the version."""
     from _bentoml_impl.server.app import ServiceAppFactory
     from _bentoml_sdk import Service
+    from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.marshal.dispatcher import CorkDispatcher, Job
+    from bentoml._internal.models import ModelStore
 
     assert importlib.metadata.version("bentoml") == PINNED_BENTOML == locked("serve")["bentoml"]
 
@@ -78,6 +81,10 @@ def test_the_internals_that_serving_relies_on_are_those_of_the_pinned_version() 
     assert parameters(Service.to_asgi) == ["self", "is_main"]
     assert "factory = ServiceAppFactory(self, is_main=is_main)" in inspect.getsource(Service.to_asgi)
     assert '"__is_ready__"' in inspect.getsource(ServiceAppFactory.readyz)
+    # the model store of a container is the Bento's own; serving.stored looks into another, too
+    assert parameters(ModelStore.__init__) == ["self", "base_path"]
+    assert "_model_store" in parameters(bentoml.models.get)
+    assert isinstance(BentoMLContainer.model_store.get(), ModelStore)
     # the dispatcher, of which the release policy is ours
     assert parameters(CorkDispatcher.outbound_call) == ["self", "inputs_info", "training"]
     assert parameters(CorkDispatcher.inbound_call) == ["self", "data"]

@@ -4,10 +4,14 @@ import gzip
 import io
 import json
 import logging
+import os
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +19,7 @@ import pytest
 from fastapi import FastAPI
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp
 
 from serving.api import PREFIX, VERSION
@@ -26,7 +31,7 @@ from serving.sentiment import Sentiment
 from serving.settings import Settings
 from serving.slots import Slots
 from serving.telemetry.logs import FIELDS, REQUEST_ID, JsonFormatter, TextFormatter
-from serving.telemetry.metrics import Metrics
+from serving.telemetry.metrics import Metrics, forget_the_dead
 from serving.telemetry.tracing import Tracing
 from tests.serving.conftest import DirectBatcher
 
@@ -213,3 +218,31 @@ def test_without_an_endpoint_nothing_is_traced() -> None:
     with tracing.span("cache"):
         tracing.past("queue", 1.0, 0.0)
     tracing.close()
+
+
+def test_workers_that_were_killed_are_forgotten(tmp_path: Path) -> None:
+    """In processes of their own: the library decides where values are kept when it is loaded."""
+    code = (
+        "import os, sys\n"
+        "from prometheus_client import CollectorRegistry\n"
+        "from serving.telemetry.metrics import Metrics\n"
+        "metrics = Metrics(CollectorRegistry())\n"
+        "metrics.ready(yes=True)\n"
+        "metrics.answered('긍정', 0.9)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    variables = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", code], env=variables).returncode == -9
+
+    def value(name: str) -> float | None:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(tmp_path))
+        return registry.get_sample_value(name)
+
+    assert value("sentiment_ready") == 2.0
+    one, _ = tmp_path.glob("gauge_livesum_*.db")
+    shutil.copyfile(one, tmp_path / f"gauge_livesum_{os.getpid()}.db")  # of a worker that lives
+    forget_the_dead(tmp_path)
+    assert value("sentiment_ready") == 1.0
+    assert value("sentiment_positive_count") == 2.0, "what was counted stays"
