@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve sign ui audit test test-fast test-e2e browser check bench bench-engine bench-training bench-serving bench-rollout gpu-check lock clean
+.PHONY: help install demo profile repro sweep compare serve sign ui audit test test-fast test-e2e check bench bench-engine bench-training bench-serving bench-rollout gpu-check image image-smoke tools lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,20 +66,25 @@ ui: $(READY) ## MLflow's UI on port 5000 / MLflow 화면
 audit: $(READY) ## Verify the promotion log; AT=2026-11-23T14:00 says what was champion then / 승격 기록 검증
 	$(BIN)/python -m pipelines.audit $(if $(AT),--at $(AT))
 
-test: $(READY) browser ## All tests, those through real processes beside the others / 전체 테스트
+test: $(READY) tools ## All tests, those through real processes beside the others / 전체 테스트
 	@$(MAKE) --no-print-directory --output-sync=target -j2 test-fast test-e2e
 
-test-fast: $(READY) ## Tests without servers and pipelines / 빠른 테스트
+test-fast: $(READY) tools ## Tests without servers and pipelines / 빠른 테스트
 	$(BIN)/python -m pytest -m "not e2e"
 
-test-e2e: $(READY) browser ## Tests through real processes and a browser / 실제 프로세스 테스트
+test-e2e: $(READY) tools ## Tests through real processes and a browser / 실제 프로세스 테스트
 	$(BIN)/python -m pytest -m e2e
 
-browser: ## The Chromium that the page is tested in, where there is none / 테스트용 브라우저 설치
-	@for each in "$${CHROMIUM:-chromium}" chromium-browser google-chrome; do \
-		command -v "$$each" >/dev/null && exit 0; done; \
+tools: ## What the tests run beside Python, where it is missing: Chromium, Prometheus, HAProxy / 테스트 도구 설치
+	@missing=""; \
+		for each in "$${CHROMIUM:-chromium}" chromium-browser google-chrome; do \
+			command -v "$$each" >/dev/null && found=1; done; \
+		[ -n "$$found" ] || missing="chromium fonts-nanum"; \
+		command -v promtool >/dev/null || missing="$$missing prometheus"; \
+		PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || missing="$$missing haproxy"; \
+		[ -n "$$missing" ] || exit 0; \
 		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium fonts-nanum
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing
 
 check: $(READY) ## ruff and mypy / 정적 검사
 	$(BIN)/ruff check .
@@ -103,6 +108,13 @@ bench-rollout: $(READY) ## What a rollout costs those who are served / 모델 �
 
 gpu-check: $(READY) ## Whether a GPU trains like a CPU, and how fast / GPU 점검
 	$(BIN)/python -m benchmarks.gpu_check
+
+image: $(READY) ## The container of the packaged model (GPU=1, WORKSPACE, NAME) / 컨테이너 이미지 만들기
+	$(BIN)/python -m deploy.image --workspace $(WORKSPACE) $(if $(GPU),--gpu) $(if $(NAME),--name $(NAME))
+
+image-smoke: $(READY) ## Build the demo's container and try it for real / 컨테이너 시험
+	@test -d workspaces/demo/artifacts || $(MAKE) --no-print-directory demo
+	$(BIN)/python -m deploy.smoke
 
 lock: $(READY) ## Lock requirements/*.txt again, from pyproject.toml / 의존성 고정
 	pip-compile $(LOCK) --extra dev --output-file requirements/dev.txt pyproject.toml
