@@ -146,6 +146,7 @@ class SentimentService:
         )
         await self._follower.come_up()
         self._following = asyncio.create_task(self._follower.run())
+        metrics.queue_limit(settings.max_queue_tokens)
         self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
         gc.collect()

@@ -57,6 +57,12 @@ class Metrics:
         self._queue_tokens = Gauge(
             PREFIX + "queue_tokens", "Tokens that wait.", registry=registry, multiprocess_mode="livesum"
         )
+        self._queue_limit = Gauge(
+            PREFIX + "queue_limit_tokens",
+            "Tokens that may wait or be inferred (MAX_QUEUE_TOKENS).",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         looked_up = counter("cache", "Look-ups of texts by cache level and outcome.", "level", "outcome")
         self._cache = {
             (level, outcome): looked_up.labels(level, outcome)
@@ -111,6 +117,10 @@ class Metrics:
     def queued(self, tokens: int) -> None:
         """So many tokens wait now."""
         self._queue_tokens.set(tokens)
+
+    def queue_limit(self, tokens: int) -> None:
+        """So many tokens may wait in this worker."""
+        self._queue_limit.set(tokens)
 
     def looked_up(self, level: str, outcome: Outcome, count: int) -> None:
         """So many texts were looked up in a cache level, to this outcome."""

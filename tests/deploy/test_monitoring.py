@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from serving.api import PREFIX
 from serving.app import paths
-from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from tests.deploy.prometheus import MONITORING, Selector, grouped, rules, selectors, tool
 
@@ -93,11 +92,6 @@ def test_shares_are_of_the_routes_that_judge() -> None:
     assert {route for route in routes if re.fullmatch(pattern, route)} == JUDGING
     for name in ("failed", "refused"):
         assert f'route=~"{pattern}"' in RECORDED[f"job:sentiment_requests_{name}:ratio_rate5m"]
-
-
-def test_the_limit_of_the_queue_is_the_default_of_the_settings() -> None:
-    limit = Settings.model_fields["max_queue_tokens"].default
-    assert RECORDED["instance:sentiment_queue_tokens:ratio"].endswith(f" / {limit}")
 
 
 def test_all_that_is_recorded_is_named_after_its_level_and_read_somewhere() -> None:
