@@ -20,15 +20,16 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from data.errors import SettingError
 from data.labels import NAMES, POSITIVE
 
-FloatArray = npt.NDArray[np.floating]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.floating]
 Kind = Literal["minimum", "invariance", "direction"]
 Direction = Literal["up", "down", "not up", "not down"]
 
@@ -212,12 +213,14 @@ def suite_digest() -> str:
     return _digest(suite())
 
 
-def judge(predict: Callable[[Sequence[str]], FloatArray], cases: Sequence[Case] | None = None) -> BehaviourReport:
+def judge(predict: "Callable[[Sequence[str]], FloatArray]", cases: Sequence[Case] | None = None) -> BehaviourReport:
     """Ask ``predict`` once for P(positive) (N,) of all N distinct raw texts of ``cases``, by default the whole suite.
 
     ``predict`` cleans the texts itself. Raises SettingError where it answers with anything but N probabilities, for no
     cases at all, and for a capability of two kinds.
     """
+    import numpy as np  # an operator's command, which reads reports only, is to start at once
+
     cases = suite() if cases is None else cases
     capabilities = _by_capability(cases)
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))

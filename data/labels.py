@@ -1,11 +1,13 @@
 """Labels, and the verdict that a calibrated probability amounts to."""
 
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from data.errors import SettingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 NEGATIVE, POSITIVE = 0, 1
 NAMES: tuple[str, str] = ("부정", "긍정")
@@ -52,7 +54,9 @@ class Verdict:
         return cls(sentiment=sentiment, score=max(positive, negative), negative=negative, positive=positive)
 
 
-def sentiments(positive: npt.NDArray[np.float64], band: NeutralBand) -> npt.NDArray[np.str_]:
+def sentiments(positive: "npt.NDArray[np.float64]", band: NeutralBand) -> "npt.NDArray[np.str_]":
     """``Verdict.of(...).sentiment`` of many calibrated probabilities of the positive class, (N,) to (N,)."""
+    import numpy as np  # an operator's command, which reads labels only, is to start at once
+
     winners = np.where(positive >= 0.5, NAMES[POSITIVE], NAMES[NEGATIVE])
     return np.where((positive >= band.low) & (positive <= band.high), NEUTRAL, winners)
