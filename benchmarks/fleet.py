@@ -69,6 +69,8 @@ class Load:
     bases: Sequence[str]
     texts: Sequence[str]
     callers: int
+    pause_s: float = 0.0
+    """Between an answer and the next question: without one, the processors have no idle time at all."""
     answers: list[Answer] = field(default_factory=list)
     _stop: bool = False
 
@@ -85,6 +87,7 @@ class Load:
         for turn in itertools.count(number):
             if self._stop:
                 return
+            await asyncio.sleep(self.pause_s)
             caller, text = f"caller-{number}-{turn}", self.texts[turn % len(self.texts)]
             base = self.bases[turn % len(self.bases)]
             began = time.perf_counter()

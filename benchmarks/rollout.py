@@ -154,7 +154,9 @@ async def rehearse(fleet: Fleet, load: Load, switches: int, weights: int) -> lis
     return lines
 
 
-async def measured(shape: str, nsmc_at: Path, folder: Path, callers: int, switches: int, weights: int) -> list[str]:
+async def measured(
+    shape: str, nsmc_at: Path, folder: Path, callers: int, pause_s: float, switches: int, weights: int
+) -> list[str]:
     """All lines."""
     bundles = models(folder, shape, nsmc_at)
     (folder / "home").mkdir()
@@ -163,12 +165,13 @@ async def measured(shape: str, nsmc_at: Path, folder: Path, callers: int, switch
     texts = [text for text in found if text][:TEXTS]
     with redis_server(folder) as server:
         async with running(folder / "home", OLD, server.url, services=SERVICES, workers=WORKERS) as fleet:
-            load = Load(fleet.bases, texts, callers)
+            load = Load(fleet.bases, texts, callers, pause_s)
             lines = await rehearse(fleet, load, switches, weights)
     failed = [answer for answer in load.answers if answer.status != 200]
     unlike = wrong(load.answers, bundles, texts)
     return [
-        f"{SERVICES} services of {WORKERS} workers, {callers} callers, {len(load.answers):,} requests; {shape}",
+        f"{SERVICES} services of {WORKERS} workers, {callers} callers with {1e3 * pause_s:.0f} ms between an answer "
+        f"and the next question, {len(load.answers):,} requests; {shape}",
         "",
         f"- failed requests: {len(failed)} (none: {_yes(not failed)})",
         f"- answers unlike what their model says alone: {unlike} (none: {_yes(not unlike)})",
@@ -186,12 +189,13 @@ def main() -> None:
     parser.add_argument("--shape", default="compact", choices=sorted(SHAPES))
     parser.add_argument("--nsmc", type=Path, help="folder with NSMC's files; else $NSMC_SOURCE, else the sample")
     parser.add_argument("--callers", type=int, default=4)
+    parser.add_argument("--pause-ms", type=float, default=20.0, help="of a caller, between answer and question")
     parser.add_argument("--switches", type=int, default=20)
     parser.add_argument("--weights", type=int, default=100)
     arguments = parser.parse_args()
     print(f"{described(cpu=True)}\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="rollout-") as folder:
-        counts = arguments.callers, arguments.switches, arguments.weights
+        counts = arguments.callers, arguments.pause_ms / 1e3, arguments.switches, arguments.weights
         print("\n".join(asyncio.run(measured(arguments.shape, nsmc_folder(arguments.nsmc), Path(folder), *counts))))
 
 
