@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve sign ui audit test test-fast test-e2e check bench bench-engine bench-training bench-serving bench-rollout gpu-check image image-smoke tools lock clean
+.PHONY: help install demo profile repro sweep compare serve sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout gpu-check image image-smoke tools lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ check: $(READY) ## ruff and mypy / 정적 검사
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs-check: $(READY) ## The documents: marks, links, both READMEs, and their commands, run / 문서의 명령과 링크 검사
+	$(BIN)/python -m pytest tests/docs tests/e2e/test_docs.py
 
 bench: $(READY) ## Benchmarks / 벤치마크
 	$(BIN)/python -m benchmarks.path --workspace $(WORKSPACE)

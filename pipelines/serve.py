@@ -13,6 +13,8 @@ from pipelines.environment import with_this_python
 from pipelines.errors import PackagingError
 from pipelines.stage import run
 
+PATHS = ("SIGNING_PUBLIC_KEY", "MODEL_STORE", "ROLLOUT_FOLDER")
+"""Settings of the service that name a place."""
 STORE_FOLDER = "bentoml"
 """Where a workspace keeps a Bento store of its own, if it does."""
 
@@ -50,6 +52,8 @@ def main() -> None:
     arguments = parser.parse_args()
     line = command(arguments.workspace, arguments.port)
     variables = environment(arguments.workspace)
+    # BentoML serves from the Bento's own folder, where a relative path leads elsewhere
+    variables |= {name: str(Path(variables[name]).resolve()) for name in PATHS if variables.get(name)}
     os.environ.update(variables)
     tag = bento_tag(arguments.workspace)
     try:

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import bentoml
-from bentoml.exceptions import NotFound
+from bentoml.exceptions import BentoMLException
 
 from data.bundle import SIGNATURE_FILE
 from data.files import writing
@@ -56,8 +56,8 @@ def main() -> None:
     tag = sys.argv[1] if len(sys.argv) > 1 else artifacts.read_json(artifacts.PACKAGE)["model_tag"]
     try:
         folder = Path(bentoml.models.get(tag).path)
-    except NotFound as error:
-        raise PackagingError(f"the model store has no {tag}") from error
+    except (BentoMLException, ValueError) as error:
+        raise PackagingError(f"the model store has no {tag}: {error}") from error
     if not sign(folder):
         raise PackagingError(f"{KEY} is not set; it names the PEM file of the private key")
     print(f"{tag} is signed")
