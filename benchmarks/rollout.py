@@ -77,80 +77,96 @@ def wrong(answers: Sequence[Answer], bundles: dict[str, Path], texts: Sequence[s
     )
 
 
-async def rehearse(fleet: Fleet, load: Load, switches: int, weights: int) -> list[str]:
-    """The rollouts; returns lines about them."""
-    asking = asyncio.create_task(load.run())
-    now = time.perf_counter
-    await asyncio.sleep(2.0)
-    quiet = now()
-    await asyncio.sleep(QUIET_S)
-    calm: list[tuple[float, float]] = [(quiet, now())]
-    busy: list[tuple[float, float]] = []
+async def stagings(fleet: Fleet, load: Load) -> list[str]:
+    """Each of ``STAGED`` once, the last of which stays; a line about the callers' p99 meanwhile."""
+    calm, busy = [await quiet()], []
     for tag in STAGED:
-        began = now()
+        began = time.perf_counter()
         await fleet.order("stage", tag)
         if problems := await fleet.staged(tag):
             raise SystemExit(f"{tag} cannot be staged: {problems}")
-        busy.append((began, now()))
+        busy.append((began, time.perf_counter()))
         if tag != NEW:
             await fleet.order("release")
         await asyncio.sleep(1.0)  # the last worker goes through the behaviour suite
-        began = now()
-        await asyncio.sleep(QUIET_S)
-        calm.append((began, now()))
+        calm.append(await quiet())
     before, during = p99_ms(load.answers, calm), p99_ms(load.answers, busy)
     took = [until - since for since, until in busy]
-    lines = [
+    return [
         f"- {len(STAGED)} stagings took {np.median(took):.1f} s each (median); p99 {before:.1f} ms before and after, "
         f"{during:.1f} ms during them, ratio: {during / before:.2f} (at most 1.50: {_yes(during <= 1.5 * before)})"
     ]
+
+
+async def quiet() -> tuple[float, float]:
+    """A while in which nothing is rolled out: from when until when."""
+    began = time.perf_counter()
+    await asyncio.sleep(QUIET_S)
+    return began, time.perf_counter()
+
+
+async def switched(fleet: Fleet, load: Load, switches: int) -> list[str]:
+    """There and back again and again, the last time by hand; lines about how long it took."""
     arrived, last = [], []
     for number in range(switches):
-        began = now()
+        began = time.perf_counter()
         back = number % 2 == 1
         await fleet.order("rollback" if back else "promote", force=not back)
         await fleet.settled()
-        arrived.append(now() - began)
+        arrived.append(time.perf_counter() - began)
         await asyncio.sleep(0.2)
-        gone = NEW if back else OLD
-        last.append(max((a.began for a in load.answers if a.tag == gone and a.began > began), default=began) - began)
-    lines += [
+        last.append(last_answer(load, NEW if back else OLD, began))
+    await fleet.order("promote", force=True)
+    await fleet.settled()
+    await asyncio.sleep(0.5)
+    began = time.perf_counter()
+    await fleet.command_line("rollback")
+    typed = time.perf_counter() - began
+    await asyncio.sleep(0.5)
+    changed = last_answer(load, NEW, began)
+    return [
         f"- {switches} switches: on all {SERVICES * WORKERS} workers after {1e3 * np.median(arrived):.0f} ms (median; "
         f"{1e3 * max(arrived):.0f} at most; 1,000 allowed: {_yes(max(arrived) <= 1.0)}), which the asking includes",
         f"- the last request that the model before still answered came {1e3 * max(last):.0f} ms after the command at "
         f"most (1,000 allowed: {_yes(max(last) <= 1.0)})",
-    ]
-    await fleet.order("promote", force=True)
-    await fleet.settled()
-    await asyncio.sleep(0.5)
-    began = now()
-    await fleet.command_line("rollback")
-    typed = now() - began
-    await asyncio.sleep(0.5)
-    changed = max((a.began for a in load.answers if a.tag == NEW), default=began) - began
-    lines.append(
         f"- `python -m serving.rollout rollback`, as typed: the last request that the new model answered came "
         f"{1e3 * changed:.0f} ms after it (1,000 allowed: {_yes(changed <= 1.0)}); the command ended after "
-        f"{1e3 * typed:.0f} ms"
-    )
+        f"{1e3 * typed:.0f} ms",
+    ]
+
+
+def last_answer(load: Load, tag: str, began: float) -> float:
+    """How long after ``began`` the last request came that ``tag`` answered, in seconds; 0 if it came before."""
+    return max([0.0, *(answer.began - began for answer in load.answers if answer.tag == tag)])
+
+
+async def shared(fleet: Fleet, load: Load, weights: int) -> list[str]:
+    """Shares by chance, then one that is counted; a line about it."""
     chance = random.Random(1)
     for _ in range(weights):
         await fleet.order("weight", chance.randint(0, 100))
     await fleet.order("weight", SHARE)
     await fleet.settled()
-    since = now()
+    since = time.perf_counter()
     await asyncio.sleep(SHARE_S)
-    load.stop()
-    await asking
     there = [answer for answer in load.answers if answer.began >= since and answer.status == 200]
-    share, allowed = (
-        sum(a.tag == NEW for a in there) / len(there),
-        3 * (SHARE / 100 * (1 - SHARE / 100) / len(there)) ** 0.5,
-    )
-    lines.append(
+    share = sum(answer.tag == NEW for answer in there) / len(there)
+    allowed = 3 * (SHARE / 100 * (1 - SHARE / 100) / len(there)) ** 0.5
+    return [
         f"- after {weights} changes of the share, at {SHARE} %: {share:.1%} of {len(there):,} callers (within "
         f"{allowed:.1%}, three standard deviations: {_yes(abs(share - SHARE / 100) <= allowed)})"
-    )
+    ]
+
+
+async def rehearse(fleet: Fleet, load: Load, switches: int, weights: int) -> list[str]:
+    """The rollouts; returns lines about them."""
+    asking = asyncio.create_task(load.run())
+    await asyncio.sleep(2.0)
+    lines = await stagings(fleet, load)
+    lines += await switched(fleet, load, switches)
+    lines += await shared(fleet, load, weights)
+    load.stop()
+    await asking
     return lines
 
 

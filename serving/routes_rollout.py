@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from data.ledger import Entry
 from serving import problems, schema
 from serving.api import PREFIX, Utf8JsonResponse, body_of, parsed, within_deadline
 from serving.errors import NotAllowed, RolloutUnreachable
+from serving.rollout.gates import Gate
 from serving.rollout.operator import COMMANDS, Operator, Order
 
 router = APIRouter(prefix=f"{PREFIX}/rollout", tags=["rollout"])
@@ -24,14 +26,6 @@ class Command(schema.Request):
     who: str = Field(min_length=1, max_length=100, description="Who gives it; it is kept.", examples=["kim"])
     why: str = Field(default="", max_length=500, description="Why; it is kept.", examples=["v7 looks good"])
     force: bool = Field(default=False, description="Promote though gates fail; it is kept.")
-
-
-class Gate(BaseModel):
-    """A question about the new model; ``passed`` is null while too little was seen."""
-
-    name: str
-    passed: bool | None
-    detail: str
 
 
 class Worker(BaseModel):
@@ -64,20 +58,6 @@ class Status(BaseModel):
     behind: list[str] = Field(description="Workers that do not serve this generation yet.")
 
 
-class Change(BaseModel):
-    """An entry of the ledger."""
-
-    number: int
-    at: float
-    who: str
-    what: str
-    before: str | None
-    after: str | None
-    why: str
-    figures: dict[str, float]
-    previous: str
-
-
 STATUS_EXAMPLE = {
     "generation": 3, "blue": "koelectra-nsmc:v6-1f0a3b7c", "green": "koelectra-nsmc:v7-3f2a9c1d", "live_slot": "blue",
     "live": "koelectra-nsmc:v6-1f0a3b7c", "other": "koelectra-nsmc:v7-3f2a9c1d", "role": "staged", "weight": 0.0,
@@ -106,7 +86,7 @@ async def status(request: Request) -> Utf8JsonResponse:
 
 @router.get(
     "/history",
-    response_model=list[Change],
+    response_model=list[Entry],
     responses=schema.documented([CHANGE_EXAMPLE]) | problems.documented(503),
 )
 @within_deadline
