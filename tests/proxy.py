@@ -28,20 +28,11 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._open: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
         """For a Redis client."""
         return f"redis://127.0.0.1:{self.port}/0"
-
-    def drop(self) -> None:
-        """Close all connections that are open now."""
-        self._loop.call_soon_threadsafe(self._close_all)
-
-    def _close_all(self) -> None:
-        for writer in self._open:
-            writer.close()
 
     def start(self) -> None:
         self._thread.start()
@@ -78,7 +69,6 @@ class Proxy:
         except OSError:
             writer.close()
             return
-        self._open |= {writer, to_server}
         answers = asyncio.create_task(self._answers(from_server, writer))
         try:
             await self._requests(reader, to_server, answers)
@@ -89,7 +79,6 @@ class Proxy:
             with suppress(asyncio.CancelledError, OSError):
                 await answers
             for each in (writer, to_server):
-                self._open.discard(each)
                 each.close()
 
     async def _requests(

@@ -72,9 +72,10 @@ class Operator:
 
     async def gates(self, state: State) -> list[Gate]:
         """All that is known of the two models of ``state``, judged; nothing where there is one only."""
-        if state.other is None:
-            return []
-        return [*await self.observed(state), _behaviour(state, await self._store.reports())]
+        return [] if state.other is None else await self._judged(state, await self._store.reports())
+
+    async def _judged(self, state: State, workers: list[dict[str, Any]]) -> list[Gate]:
+        return [] if state.other is None else [*await self.observed(state), _behaviour(state, workers)]
 
     async def observed(self, state: State) -> list[Gate]:
         """What was observed of them in their traffic, judged."""
@@ -83,8 +84,8 @@ class Operator:
     async def status(self) -> dict[str, Any]:
         """State, gates, and workers, as JSON."""
         state, _ = await self._present()
-        gates = await self.gates(state)
         workers = await self._store.reports()
+        gates = await self._judged(state, workers)
         behind = [
             worker["worker"]
             for worker in workers
