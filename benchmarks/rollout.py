@@ -25,7 +25,7 @@ from data.text import clean
 from serving.model import Model
 from tests.redis_server import redis_server
 
-STAGED = tuple(f"rollout:{number}" for number in range(2, 7))
+STAGED = tuple(f"rollout:{number}" for number in range(2, 12))
 """Each is staged once, as one that this machine has not served before."""
 OLD, NEW = "rollout:1", STAGED[-1]
 SERVICES, WORKERS = 2, 2

@@ -21,6 +21,7 @@ class Conduct:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known: dict[str, BehaviourReport] = {}
+        self._suite = suite_digest()[:16]  # now, for later there are requests that would wait
 
     async def of(self, folder: Path) -> BehaviourReport:
         """What the bundle in ``folder`` made of the suite. Raises ModelUnavailable or BundleError where it cannot."""
@@ -56,5 +57,5 @@ class Conduct:
             log.warning("how the model did cannot be kept (%s); it will be tried again", error.strerror)
 
     def _file(self, manifest: Manifest) -> Path:
-        of = f"{circumstances(manifest, self._settings.wanted)}-{suite_digest()[:16]}.json"
+        of = f"{circumstances(manifest, self._settings.wanted)}-{self._suite}.json"
         return default_folder().parent / "behaviour" / of
