@@ -99,6 +99,7 @@ class Lessons:
     def __init__(self, fraction: float, folder: Path) -> None:
         self._folder = folder
         self._train, self._crawl = (_part(read_split(name), fraction) for name in ("train", "crawl_train"))
+        self._feedback = read_split("feedback")
 
     def unlabelled(self) -> list[str]:
         """The texts of all of them."""
@@ -109,7 +110,7 @@ class Lessons:
         path = self._folder / f"{hashlib.sha256(settings.model_dump_json().encode()).hexdigest()}.parquet"
         if not path.exists():
             with writing(path) as temporary:
-                lessons(settings, self._train, self._crawl).to_parquet(temporary, index=False)
+                lessons(settings, self._train, self._crawl, self._feedback).to_parquet(temporary, index=False)
         return path
 
 

@@ -1,4 +1,4 @@
-"""Compose the lessons: NSMC's train, the crawl's reviews where they are wanted, and what the teachers say of both."""
+"""Compose the lessons: NSMC's train, the crawl where it is wanted, callers' corrections, and what the teachers say."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,17 +25,17 @@ FOLDS = 4
 FloatArray = npt.NDArray[np.float64]
 
 
-def lessons(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
+def lessons(settings: Compose, train: Dataset, crawl: Dataset, feedback: Dataset) -> pd.DataFrame:
     """Text, P(positive) and source of everything that is learned from, in a fixed order."""
-    table = _reviews(settings, train, crawl)
+    table = _reviews(settings, train, crawl, feedback)
     if settings.teacher.weight > 0.0:
         margins = np.mean([_margins(name, table, settings.seed) for name in settings.teacher.names], axis=0)
         table["positive"] = taught(table["positive"].to_numpy(dtype=float), margins, settings.teacher.weight)
     return table
 
 
-def _reviews(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
-    """What people wrote, and the P(positive) that their stars stand for."""
+def _reviews(settings: Compose, train: Dataset, crawl: Dataset, feedback: Dataset) -> pd.DataFrame:
+    """What people wrote, and the P(positive) that their stars, or callers' corrections, stand for."""
     if (settings.polar or settings.neutral) and not len(crawl):
         raise SettingsError(
             "compose.polar or compose.neutral is on, but there is no crawl; set fetch.crawl.source or NSMC_CRAWL"
@@ -50,6 +50,9 @@ def _reviews(settings: Compose, train: Dataset, crawl: Dataset) -> pd.DataFrame:
         rows = neutral_rows(stars)
         target = np.asarray(settings.neutral_targets)[stars[rows] - NEUTRAL_STARS.start]
         parts.append(pd.DataFrame({"text": texts[rows], "positive": target, "source": "neutral"}))
+    if len(feedback):
+        corrected = np.asarray(feedback["label"][:], dtype=float)
+        parts.append(pd.DataFrame({"text": feedback["text"][:], "positive": corrected, "source": "feedback"}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -71,7 +74,7 @@ def _bundle_margins(folder: Path, texts: Sequence[str]) -> FloatArray:
 
 def main() -> None:
     """Stage compose."""
-    table = lessons(Params.load().compose, read_split("train"), read_split("crawl_train"))
+    table = lessons(Params.load().compose, *map(read_split, ("train", "crawl_train", "feedback")))
     with writing(artifacts.LESSONS) as temporary:
         table.to_parquet(temporary, index=False)
     counts = table["source"].value_counts(sort=False)

@@ -1,16 +1,18 @@
 """Whether the reviews that come are still those that the model was judged on: ``python -m pipelines.drift JUDGED``.
 
-JUDGED is what ``pipelines.score`` wrote of them. They are held against the champion's own test reviews, as MLflow keeps
-them: scores and lengths by Jensen-Shannon distance (0: the same, 1: nothing in common), the share of 중립, and the
-accuracy that is to be expected without labels. Ends with status 3 where a threshold is crossed, for cron or CI to
-retrain. ``--by COLUMN`` tells it by group, ``--by-year COLUMN`` by the year of dates that begin with it (yy or yyyy),
-``--stars COLUMN`` adds the true accuracy where stars are known.
+JUDGED is what ``pipelines.score`` wrote of them, or the JOURNAL_FOLDER of a service, which holds what the version said
+and how long the reviews were, but no texts (``--days`` for the last ones alone). They are held against the champion's
+own test reviews, as MLflow keeps them: scores and lengths by Jensen-Shannon distance (0: the same, 1: nothing in
+common), the share of 중립, and the accuracy that is to be expected without labels. Ends with status 3 where a threshold
+is crossed, for cron or CI to retrain. ``--by COLUMN`` tells it by group, ``--by-year COLUMN`` by the year of dates that
+begin with it (yy or yyyy), ``--stars COLUMN`` adds the true accuracy where stars are known.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,12 +27,13 @@ from scipy.stats import spearmanr
 
 from data.bundle import Manifest
 from data.crawl import NEGATIVE_STARS, POSITIVE_STARS
-from data.labels import NEUTRAL
+from data.labels import NEUTRAL, NeutralBand
 from pipelines import artifacts, stage
 from pipelines.errors import RegistryError, TableError
 from pipelines.params import Params
-from pipelines.registry import BUNDLE, EVALUATION, Registry
+from pipelines.registry import BUNDLE, EVALUATION, Registry, Version
 from pipelines.scoring.source import TEXT_COLUMNS
+from pipelines.served import read as read_journal
 from pipelines.table import text_table
 
 FloatArray = npt.NDArray[np.floating]
@@ -91,9 +94,8 @@ class Drift:
     beyond: tuple[str, ...]
 
 
-def recorded_reference(registry: Registry, name: str) -> Reference:
-    """The test of a registered version. Raises RegistryError."""
-    version = registry.version(name)
+def recorded_reference(registry: Registry, version: Version) -> tuple[Reference, NeutralBand]:
+    """The test of a registered version, and its band. Raises RegistryError."""
     with tempfile.TemporaryDirectory(prefix="drift-") as folder:
         recorded = registry.download(version, EVALUATION, Path(folder)) / artifacts.PREDICTIONS.name
         if not recorded.exists():
@@ -103,7 +105,7 @@ def recorded_reference(registry: Registry, name: str) -> Reference:
     test = table[table["split"] == "test"]
     positive, band = test["positive"].to_numpy(), manifest.neutral_band
     neutral = (positive >= band.low) & (positive <= band.high)
-    return Reference.of(positive, test["characters"].to_numpy(), test["label"].to_numpy() == 1, neutral)
+    return Reference.of(positive, test["characters"].to_numpy(), test["label"].to_numpy() == 1, neutral), band
 
 
 def judged_reference(judged: Path, labels: str) -> Reference:
@@ -184,10 +186,29 @@ def read(judged: Path, by: tuple[str, ...], stars: str | None) -> pd.DataFrame:
     if missing or text is None:
         raise TableError(f"{judged} has no column {', '.join(missing)}; it is to be what pipelines.score wrote")
     table = pd.read_parquet(judged, columns=list(dict.fromkeys([*needed, text])))
+    enough(judged, table)
     table["characters"] = table[text].str.len()
     if stars:
         table["stars"] = pd.to_numeric(table[stars], errors="coerce")
     return table
+
+
+def enough(judged: Path, reviews: pd.DataFrame) -> pd.DataFrame:
+    """The same. Raises TableError where it is too few to tell anything."""
+    if len(reviews) < FEWEST:
+        raise TableError(f"{judged} has {len(reviews)} reviews; at least {FEWEST} are needed to tell")
+    return reviews
+
+
+def served(journal: Path, version: str, days: float) -> tuple[pd.DataFrame, Reference]:
+    """What a version said in the last days, and its test. Raises RegistryError or TableError."""
+    names = Params.load().register_
+    registry = Registry(names)
+    registered = registry.version(version)
+    against, band = recorded_reference(registry, registered)
+    return enough(
+        journal, read_journal(journal, registered.tag(names.model), band, time.time() - days * 86_400)
+    ), against
 
 
 def report(found: list[Drift], against: Reference) -> str:
@@ -232,19 +253,24 @@ def main() -> None:
     which.add_argument("--by", metavar="COLUMN", help="tell it by group, too")
     which.add_argument("--by-year", metavar="COLUMN", help="tell it by year, too")
     parser.add_argument("--stars", metavar="COLUMN", help="stars from 1 to 10, for the true accuracy")
+    parser.add_argument("--days", type=float, default=7.0, help="of a journal, the last ones; by itself 7")
     parser.add_argument("--json", action="store_true", help="for machines")
     for name, value in asdict(Thresholds()).items():
         parser.add_argument(f"--most-{name}", type=float, default=value, help=f"threshold, by itself {value:g}")
     arguments = parser.parse_args()
     allowed = Thresholds(**{name: getattr(arguments, f"most_{name}") for name in asdict(Thresholds())})
     by = tuple(name for name in (arguments.by, arguments.by_year) if name)
-    reviews = read(arguments.judged, by, arguments.stars)
-    if len(reviews) < FEWEST:
-        raise TableError(f"{arguments.judged} has {len(reviews)} reviews; at least {FEWEST} are needed to tell")
-    if arguments.reference:
-        against = judged_reference(arguments.reference, arguments.labels)
+    if arguments.judged.is_dir():
+        if arguments.reference or arguments.stars:
+            raise TableError("a journal holds no stars, and what its model was tested on is in MLflow")
+        reviews, against = served(arguments.judged, arguments.version, arguments.days)
     else:
-        against = recorded_reference(Registry(Params.load().register_), arguments.version)
+        reviews = read(arguments.judged, by, arguments.stars)
+        if arguments.reference:
+            against = judged_reference(arguments.reference, arguments.labels)
+        else:
+            registry = Registry(Params.load().register_)
+            against, _ = recorded_reference(registry, registry.version(arguments.version))
     found = [
         drift(name, group, against, allowed) for name, group in groups(reviews, arguments.by, arguments.by_year).items()
     ]

@@ -17,9 +17,10 @@ from data.errors import FormatError
 from data.files import sha256, writing
 from pipelines import artifacts, stage
 from pipelines.errors import SourceError, WrongFile
-from pipelines.params import Crawl, Params, SourceFile
+from pipelines.params import Crawl, FeedbackSource, Params, SourceFile
+from pipelines.votes import Collected, read, write
 
-SOURCE_VARIABLE, CRAWL_VARIABLE = "NSMC_SOURCE", "NSMC_CRAWL"
+SOURCE_VARIABLE, CRAWL_VARIABLE, FEEDBACK_VARIABLE = "NSMC_SOURCE", "NSMC_CRAWL", "NSMC_FEEDBACK"
 CRAWL_SCHEMA = pyarrow.schema(
     [("id", pyarrow.string()), ("text", pyarrow.string()), ("stars", pyarrow.int64()), ("date", pyarrow.string())]
 )
@@ -163,9 +164,33 @@ def write_crawl(reviews: list[RatedReview], target: Path) -> None:
         pyarrow.parquet.write_table(pyarrow.table(columns, schema=CRAWL_SCHEMA), temporary)
 
 
+def read_feedback(feedback: FeedbackSource) -> list[Collected]:
+    """The callers' votes, none where none are wanted. Raises SourceError, TableError or WrongFile."""
+    source = os.environ.get(FEEDBACK_VARIABLE) or feedback.source
+    if source is None and feedback.sha256 is None:
+        return []
+    path = Path(source or "")
+    if source is None or not path.is_file():
+        raise SourceError(
+            f"fetch.feedback.source is {source!r}, which is no file; set {FEEDBACK_VARIABLE} to the table that "
+            "`python -m pipelines.feedback` wrote"
+        )
+    votes, found = read(path), sha256(path)
+    if feedback.sha256 not in (None, found):
+        raise WrongFile(
+            f"{path} is not the pinned table: expected SHA-256 {feedback.sha256}, got {found}; set "
+            "fetch.feedback.sha256 in params.yaml to that, or to null, to take it"
+        )
+    return votes
+
+
 def main() -> None:
     """Stage fetch."""
     settings = Params.load().fetch
+    votes = read_feedback(settings.feedback)
+    write(votes, artifacts.FEEDBACK_FILE)
+    if votes:
+        print(f"{artifacts.FEEDBACK_FILE}: {len(votes):,} votes")
     crawl = read_crawl(settings.crawl)
     write_crawl(crawl, artifacts.CRAWL_FILE)
     if crawl:

@@ -24,17 +24,12 @@ from serving.rollout.settings import RolloutSettings
 BENTOFILE = Path("bentofile.yaml")
 
 
-def model_tag(model: str, version: Version) -> str:
-    """``model:v<MLflow version>-<bundle digest>``: two MLflow stores may both have a version 1, but of other bytes."""
-    return f"{model}:v{version.number}-{version.digest[:8]}"
-
-
 def store_model(registry: Registry, model: str, version: Version) -> str:
     """Make sure that the model store holds ``version``, signed if there is a key, and return its tag.
 
     A tag is never overwritten.
     """
-    tag = model_tag(model, version)
+    tag = version.tag(model)
     try:
         stored = bentoml.models.get(tag)
     except NotFound:

@@ -41,6 +41,16 @@ class Crawl(_Section):
     sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class FeedbackSource(_Section):
+    """What callers corrected, if it is used: the table that ``pipelines.feedback`` wrote; ``NSMC_FEEDBACK`` takes over.
+
+    ``sha256`` is the table's; none accepts any. With neither, there is no feedback.
+    """
+
+    source: str | None
+    sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Fetch(_Section):
     """Where the two files come from: a folder, or any URL that fsspec opens; ``NSMC_SOURCE`` takes over."""
 
@@ -48,13 +58,24 @@ class Fetch(_Section):
     train: SourceFile
     test: SourceFile
     crawl: Crawl
+    feedback: FeedbackSource
+
+
+class Believed(_Section):
+    """Which of the callers' corrections are believed; see ``data.feedback.Trust``."""
+
+    callers: int = Field(ge=1, le=1_000)
+    agreement: float = Field(gt=0.5, le=1.0)
+    share: float = Field(gt=0.0, le=0.2)
+    caller_share: float = Field(gt=0.0, le=1.0)
 
 
 class Prepare(_Section):
-    """How dev is cut from train."""
+    """How dev is cut from train, and what of the callers' corrections comes into it."""
 
     dev_fraction: Fraction
     seed: int = Field(ge=0, lt=2**32)
+    feedback: Believed
 
 
 class Teacher(_Section):

@@ -1,23 +1,32 @@
-"""Clean the reviews, drop the empty ones, cut dev from train and from the crawl, and report what the data is like."""
+"""Clean the reviews, cut dev from train and from the crawl, believe callers' corrections or not, report on it all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from datasets import Dataset, Features, Value, disable_progress_bars
 
 from data import nsmc
 from data.checks import data_report
+from data.crawl import NEGATIVE_STARS, POSITIVE_STARS
+from data.feedback import Decided, Trust, decide
 from data.files import writing
+from data.journal import text_digest
+from data.labels import NEGATIVE, POSITIVE
 from data.nsmc import Review
 from data.split import dev_rows
 from data.text import clean
 from pipelines import artifacts, stage
 from pipelines.params import Params
 from pipelines.splits import read_table, rows_digest
+from pipelines.votes import Collected, read
 
 COLUMNS = ["id", "text", "label"]
+HELD_OUT = ("dev", "test", "crawl_dev", "crawl_test")
+FEEDBACK_FEATURES = Features({"id": Value("string"), "text": Value("string"), "label": Value("int64")})
 CRAWL_FEATURES = Features(
     {"id": Value("string"), "text": Value("string"), "stars": Value("int64"), "date": Value("string")}
 )
@@ -58,6 +67,33 @@ def crawled(known: Sequence[Dataset], fraction: float, seed: int) -> dict[str, D
     }
 
 
+def believed(votes: Sequence[Collected], parts: Mapping[str, Dataset], trust: Trust) -> tuple[list[Decided], Dataset]:
+    """What becomes of the callers' votes, and the reviews that are learned from because of them."""
+    held_out = {text_digest(text) for name in HELD_OUT for text in parts[name]["text"]}
+    learned: dict[str, int | None] = {
+        text_digest(text): _polarity(stars) for text, stars in _pairs(parts["crawl_train"], "stars")
+    }
+    learned |= {text_digest(text): label for text, label in _pairs(parts["train"], "label")}
+    texts = {each.vote.digest: each.text for each in votes if each.text is not None}
+    votes_alone = [each.vote for each in votes]
+    decided = decide(votes_alone, trust, held_out=held_out, learned=learned, texts=texts.keys(), rows=len(learned))
+    taken = sorted((each for each in decided if each.outcome == "taken"), key=lambda each: each.digest)
+    rows = {
+        "id": [f"feedback-{each.digest[:16]}" for each in taken],
+        "text": [texts[each.digest] for each in taken],
+        "label": [each.label for each in taken],
+    }
+    return decided, Dataset.from_dict(rows, features=FEEDBACK_FEATURES)
+
+
+def _pairs(part: Dataset, column: str) -> Iterator[tuple[str, int]]:
+    return zip(part["text"][:], part[column][:], strict=True)
+
+
+def _polarity(stars: int) -> int | None:
+    return NEGATIVE if stars in NEGATIVE_STARS else POSITIVE if stars in POSITIVE_STARS else None
+
+
 def _write(dataset: Dataset, path: Path) -> None:
     with writing(path) as temporary:
         dataset.to_parquet(temporary)
@@ -87,6 +123,12 @@ def main() -> None:
         for name, split in splits.items()
         if name.startswith("crawl")
     }
+    votes = read(artifacts.FEEDBACK_FILE)
+    decided, splits["feedback"] = believed(votes, splits, Trust(**settings.feedback.model_dump()))
+    report["feedback"] = {"votes": len(votes), **Counter(each.outcome for each in decided)}
+    columns = [each.name for each in fields(Decided)]
+    with writing(artifacts.FEEDBACK_REPORT) as temporary:
+        pd.DataFrame(map(asdict, decided), columns=columns).to_csv(temporary, index=False)
     for name, split in splits.items():
         _write(split, artifacts.PREPARED / f"{name}.parquet")
     artifacts.write_json(artifacts.DATA_REPORT, report)

@@ -66,6 +66,10 @@ class Version:
             decision=version.tags.get(DECISION_TAG, ""),
         )
 
+    def tag(self, model: str) -> str:
+        """``model:v<version>-<bundle digest>``, in Bento's store: two MLflow stores may both have a version 1."""
+        return f"{model}:v{self.number}-{self.digest[:8]}"
+
 
 def place(kind: str, digest: str) -> str:
     """Where a run keeps what belongs to one bundle: one training may be exported more than once."""

@@ -21,7 +21,7 @@ from serving.engine.choose import Choice
 from serving.errors import DeadlineExceeded, ModelUnavailable, RequestInvalid
 from serving.model import Model
 from serving.problems import InputProblem
-from serving.sentiment import Answer
+from serving.sentiment import Answer, How
 from serving.slots import Slots, Turn
 from serving.watch import Watch
 
@@ -103,7 +103,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
     service = turn_of(request)
     try:
         with Watch(request):
-            (answer,) = await service.analyze([asked.text], truncate=asked.truncate, reuse=reuse_of(request))
+            (answer,) = await service.analyze([asked.text], **_how(request, truncate=asked.truncate))
     except TextError as error:
         raise InputProblem.of(error, "text") from error
     result = {"text": asked.text} | result_of(answer, probabilities=asked.return_probabilities)
@@ -128,7 +128,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
     service = turn_of(request)
     try:
         with Watch(request):
-            answers = await service.analyze(asked.texts, truncate=asked.truncate, reuse=reuse_of(request))
+            answers = await service.analyze(asked.texts, **_how(request, truncate=asked.truncate))
     except TextError as error:
         raise InputProblem.of(error, f"texts[{error.index}]") from error
     results = [
@@ -174,6 +174,10 @@ async def model_info(request: Request) -> Utf8JsonResponse:
 
 BUSIEST: dict[str, Route] = {f"{PREFIX}/analyze": analyze, f"{PREFIX}/batch": batch}
 """See ``serving.express``."""
+
+
+def _how(request: Request, *, truncate: bool) -> How:
+    return {"truncate": truncate, "reuse": reuse_of(request), "request_id": request.scope.get("request_id")}
 
 
 def _status(service: Slots | None, redis_connected: bool) -> str:

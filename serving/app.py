@@ -3,11 +3,18 @@
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from serving import api, page, problems, routes_explain, routes_rollout, stream
+from serving import api, page, problems, routes_explain, routes_feedback, routes_rollout, stream
 from serving.api import PREFIX, VERSION
 from serving.settings import Settings
 
-_ROUTERS = (api.router, stream.router, routes_explain.router, routes_rollout.router, page.routes())
+_ROUTERS = (
+    api.router,
+    stream.router,
+    routes_explain.router,
+    routes_feedback.router,
+    routes_rollout.router,
+    page.routes(),
+)
 
 
 def paths() -> set[str]:
@@ -27,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.slots = None
     app.state.operator = None
+    app.state.journal = None
     app.state.settings = settings
     for router in _ROUTERS:
         app.include_router(router)

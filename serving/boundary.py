@@ -21,7 +21,8 @@ access = logging.getLogger("serving.access")
 HEADER = "X-Request-ID"
 OTHER = "other"
 """The route of a request that has none of ours."""
-_ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
+_ACCEPTED = re.compile(REQUEST_ID_PATTERN.encode())
 _NAME = HEADER.lower().encode()
 
 

@@ -10,6 +10,7 @@ ServingError
 ├── CallerLeft           nobody waits for the answer any more
 ├── RolloutRefused       a command that the state of the rollout does not allow
 ├── RolloutUnreachable   where the state of the rollout is kept cannot be reached
+├── JournalFailed        a correction that cannot be kept, or a folder that takes none
 └── NotAllowed           a command without the key for it
 """
 
@@ -56,6 +57,10 @@ class RolloutRefused(ServingError):
 
 class RolloutUnreachable(ServingError):
     """Where the state of the rollout is kept cannot be reached, or holds something else."""
+
+
+class JournalFailed(ServingError):
+    """A correction that cannot be kept, or a folder that takes none."""
 
 
 class NotAllowed(ServingError):

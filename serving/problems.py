@@ -18,6 +18,7 @@ from serving import schema
 from serving.errors import (
     CallerLeft,
     DeadlineExceeded,
+    JournalFailed,
     ModelUnavailable,
     NotAllowed,
     Overloaded,
@@ -78,12 +79,15 @@ REFUSED = Kind(
     "rollout-refused", "The rollout does not allow it", 409, "nothing is staged, so there is nothing to promote"
 )
 UNREACHABLE = Kind("rollout-unreachable", "The rollout's state cannot be reached", 503, "Redis cannot be reached")
+NO_JOURNAL = Kind(
+    "no-journal", "Corrections cannot be kept", 503, "this service takes no corrections: JOURNAL_FOLDER is not set"
+)
 LEFT = Kind("caller-left", "The caller hung up", 499)
 DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504, "no answer within 10.0 s")
 INTERNAL = Kind("internal-error", "Something went wrong here", 500)
 KINDS = (
     NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, NOT_ALLOWED,
-    REFUSED, UNREACHABLE, LEFT, DEADLINE,
+    REFUSED, UNREACHABLE, NO_JOURNAL, LEFT, DEADLINE,
     INTERNAL,
 )  # fmt: skip
 
@@ -109,6 +113,7 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (Overloaded, OVERLOADED),
     (ModelUnavailable, NO_MODEL),
     (DeadlineExceeded, DEADLINE),
+    (JournalFailed, NO_JOURNAL),
     (CallerLeft, LEFT),
     (NotAllowed, NOT_ALLOWED),
     (RolloutRefused, REFUSED),

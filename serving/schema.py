@@ -189,9 +189,9 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
 """An answer of each kind, for OpenAPI; the figures are made up."""
 
 
-def documented(example: Any) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of an answer of 200, beside its schema."""
-    return {200: {"content": {"application/json": {"example": example}}}}
+def documented(example: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a good answer, beside its schema."""
+    return {status: {"content": {"application/json": {"example": example}}}}
 
 
 class Problem(BaseModel):

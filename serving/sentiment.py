@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from data.errors import TextError
 from data.labels import Verdict
 from data.text import clean_review
 from serving.cache import ASK_AND_KEEP, CacheKeys, Reuse, TieredCache
+from serving.journal import Journal
 from serving.model import Model
 from serving.telemetry.metrics import Metrics
 
@@ -32,6 +33,15 @@ class Answer:
     cached: bool
 
 
+class How(TypedDict, total=False):
+    """How texts are to be analyzed; see ``Sentiment.analyze``."""
+
+    truncate: bool
+    reuse: Reuse
+    counted: bool
+    request_id: str | None
+
+
 @dataclass(eq=False, slots=True)
 class _Flight:
     """Texts on their way through the model, and how many callers wait for any of them."""
@@ -47,20 +57,30 @@ class Sentiment:
     An inference that nobody waits for any more is given up, if it has not begun.
     """
 
-    def __init__(self, model: Model, batcher: Batcher, cache: TieredCache, metrics: Metrics) -> None:
+    def __init__(
+        self, model: Model, batcher: Batcher, cache: TieredCache, metrics: Metrics, journal: Journal | None = None
+    ) -> None:
         self.model = model
         self.cache = cache
         self._batcher = batcher
         self._metrics = metrics
+        self._journal = journal
         self._flights: dict[str, _Flight] = {}
         self._known_keys: dict[tuple[str, bool], CacheKeys] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def analyze(
-        self, texts: Sequence[str], *, truncate: bool = False, reuse: Reuse = ASK_AND_KEEP, counted: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        truncate: bool = False,
+        reuse: Reuse = ASK_AND_KEEP,
+        counted: bool = True,
+        request_id: str | None = None,
     ) -> list[Answer]:
-        """An answer for each raw text, in order; without ``counted``, metrics do not tell of what was said.
+        """An answer for each raw text, in order; without ``counted``, metrics and journal do not tell of what was said.
 
+        ``request_id`` is what a correction may name, where the texts are all that the request asks about.
         Raises TextError, whose ``index`` says which text, before anything is inferred; and what the batcher raises.
         """
         cleaned = _cleaned(texts)
@@ -80,6 +100,9 @@ class Sentiment:
             answers.append(Answer(verdict, cached=known is not None))
         if counted:
             self._metrics.answered_by(self.model.tag, len(answers))
+            if self._journal is not None:
+                positive = [answer.verdict.positive for answer in answers]
+                self._journal.judged(request_id, self.model.tag, cleaned, positive)
         return answers
 
     async def settle(self) -> None:

@@ -25,6 +25,7 @@ from serving.cache import TieredCache
 from serving.errors import ModelUnavailable, ServingError
 from serving.express import Express
 from serving.image import image
+from serving.journal import Journal
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
 from serving.rollout.conduct import Conduct
@@ -132,6 +133,8 @@ class SentimentService:
                 timeout_ms=settings.redis_timeout_ms,
                 retry_after_s=settings.redis_retry_after_s,
             )
+        folder = settings.journal_folder
+        self._journal = app.state.journal = None if folder is None else Journal(folder, settings.journal_mib << 20)
         self._batcher = SharedBatcher(self.bento_service.factory, metrics, max_queue_tokens=settings.max_queue_tokens)
         self._cache = TieredCache(settings.cache_entries, metrics, shared)
         embedded, self._embedded = cast("Model", self._embedded), None  # a rollout may let go of it
@@ -146,6 +149,7 @@ class SentimentService:
         )
         await self._follower.come_up()
         self._following = asyncio.create_task(self._follower.run())
+        self._journaling = asyncio.create_task(self._journal.run()) if self._journal is not None else None
         metrics.queue_limit(settings.max_queue_tokens)
         self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
@@ -170,6 +174,11 @@ class SentimentService:
             await asyncio.gather(self._following, return_exceptions=True)
             await self._follower.close()
             await slots.close()
+        if self._journal is not None and self._journaling is not None:
+            app.state.journal = None
+            self._journaling.cancel()
+            await asyncio.gather(self._journaling, return_exceptions=True)
+            await self._journal.close()
         self._inference.close()
         tracing.close()
         log.info("stopped")
@@ -206,7 +215,7 @@ class SentimentService:
         golden = [list(sample.ids) for sample in model.bundle.manifest.golden]
         for _ in range(WARM_UP_CALLS):
             await self._batcher.positive(model, golden)
-        return Sentiment(model, self._batcher, self._cache, metrics)
+        return Sentiment(model, self._batcher, self._cache, metrics, self._journal)
 
     def _moved(self, state: State) -> None:
         metrics.generation(state.generation)

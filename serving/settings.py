@@ -56,6 +56,11 @@ class Settings(RolloutSettings):
     signing_public_key: FilePath | None = None
     """PEM file of the public key that models must be signed for; without it, their digests alone are checked."""
 
+    journal_folder: Path | None = None
+    """Where it is kept what was judged, without texts, and what callers correct; without it, neither is."""
+    journal_mib: int = Field(default=256, ge=1, le=1 << 20)
+    """Of each worker: of what it judged the oldest goes, of corrections no more are taken."""
+
     drain_s: float = Field(default=1.0, ge=0.0, le=300.0)
     """After SIGTERM, how long requests are still taken while ``/readyz`` says that no more should come."""
     log_format: LogFormat = "json"

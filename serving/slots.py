@@ -8,13 +8,14 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 from data.errors import TextError
-from serving.cache import ASK_AND_KEEP, Reuse, TieredCache
+from serving.cache import TieredCache
 from serving.errors import Overloaded
 from serving.model import Model
 from serving.rollout.observed import Observed
-from serving.sentiment import Answer, Sentiment
+from serving.sentiment import Answer, How, Sentiment
 
 log = logging.getLogger(__name__)
 
@@ -119,12 +120,10 @@ class Turn:
         """That answers."""
         return self._sentiment.model
 
-    async def analyze(
-        self, texts: Sequence[str], *, truncate: bool = False, reuse: Reuse = ASK_AND_KEEP, counted: bool = True
-    ) -> list[Answer]:
+    async def analyze(self, texts: Sequence[str], **how: Unpack[How]) -> list[Answer]:
         """See ``Sentiment.analyze``. Where a model on trial fails, the other one answers."""
         try:
-            answers = await self._sentiment.analyze(texts, truncate=truncate, reuse=reuse, counted=counted)
+            answers = await self._sentiment.analyze(texts, **how)
         except (TextError, Overloaded):
             raise
         except Exception as error:  # whatever it is, it is the model's
@@ -136,9 +135,9 @@ class Turn:
             failed, tag, kind = self.model.tag, self.beside.model.tag, type(error).__name__
             log.warning("%s failed on a request, %s answers: %s", failed, tag, kind)
             self._sentiment, self.beside = self.beside, None
-            return await self._sentiment.analyze(texts, truncate=truncate, reuse=reuse, counted=counted)
-        if counted and self.beside is not None:
-            self._slots.answered(self, texts, answers, truncate=truncate)
+            return await self._sentiment.analyze(texts, **how)
+        if how.get("counted", True) and self.beside is not None:
+            self._slots.answered(self, texts, answers, truncate=how.get("truncate", False))
         return answers
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pandas as pd
 import pytest
 
 from data.bundle import Bundle
+from data.journal import Judged, line_of
 from pipelines import drift
 from pipelines.drift import DRIFTED, Drift, Reference, Thresholds, distance, groups, year
 from pipelines.errors import RegistryError, TableError
+from pipelines.params import Params
 from pipelines.registry import Registry
 from tests.pipelines.test_compare import predictions, record, registry
 
@@ -136,3 +139,41 @@ def test_tables_that_are_none(table: Path, tmp_path: Path, monkeypatch: pytest.M
         run(monkeypatch, tmp_path / "few.parquet")
     with pytest.raises(TableError, match="column stars must hold 0 and 1 only"):
         run(monkeypatch, table, "--reference", table, "--labels", "stars")
+
+
+def test_a_journal_tells_of_what_the_version_answered(
+    registry: Registry,
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    version = record(registry, bundle, tmp_path / "first", predictions(wrong=40))
+    registry.promote(version, "the first", {})
+    tag, folder = version.tag(Params.load().register_.model), tmp_path / "journal"
+    folder.mkdir()
+
+    def answered(model: str, days_ago: float, characters: int) -> None:
+        count = 300
+        positive = tuple(predictions(wrong=0)["positive"][:count])
+        line = Judged(
+            time.time() - days_ago * 86_400, None, model, ("0" * 64,) * count, (characters,) * count, positive
+        )
+        with (folder / "judged-1.ndjson").open("ab") as file:
+            file.write(line_of(line))
+
+    with pytest.raises(TableError, match=f"has nothing that {tag} judged in that time; nobody did"):
+        run(monkeypatch, folder)
+    answered("another:1", 0.0, 10)
+    with pytest.raises(TableError, match=f"has nothing that {tag} judged in that time; another:1 did"):
+        run(monkeypatch, folder)
+    answered(tag, 1.0, 500)
+    answered(tag, 30.0, 10)
+    assert run(monkeypatch, folder, "--json") == DRIFTED
+    (found,) = json.loads(capsys.readouterr().out)["groups"]
+    assert (found["reviews"], found["true_accuracy"]) == (300, None)
+    assert 0.3 < found["lengths"] < 0.5, "all of them are as long as three quarters of the test"
+    assert run(monkeypatch, folder, "--days", 60, "--by-year", "date") == DRIFTED
+    assert "600" in capsys.readouterr().out
+    with pytest.raises(TableError, match="a journal holds no stars"):
+        run(monkeypatch, folder, "--stars", "stars")

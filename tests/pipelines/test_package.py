@@ -45,7 +45,7 @@ def version(bundle: Bundle) -> Version:
 
 
 def test_the_tag_names_version_and_digest(bundle: Bundle) -> None:
-    assert package.model_tag("koelectra-nsmc", version(bundle)) == f"koelectra-nsmc:v3-{bundle.manifest.digest[:8]}"
+    assert version(bundle).tag("koelectra-nsmc") == f"koelectra-nsmc:v3-{bundle.manifest.digest[:8]}"
 
 
 def test_storing_is_idempotent_and_keeps_the_lineage(store: Path, bundle: Bundle) -> None:

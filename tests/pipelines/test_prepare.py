@@ -8,11 +8,15 @@ import pytest
 
 from data.bundle import Bundle
 from data.crawl import RatedReview
+from data.feedback import Vote
+from data.files import sha256
+from data.journal import text_digest
 from data.nsmc import read
 from data.text import clean
 from pipelines import artifacts, compose, fetch, prepare, profile, splits
-from pipelines.errors import SettingsError
-from pipelines.params import Compose
+from pipelines.errors import SettingsError, SourceError, TableError, WrongFile
+from pipelines.params import Compose, FeedbackSource
+from pipelines.votes import Collected, write
 from serving.model import Model
 
 
@@ -45,6 +49,7 @@ def test_empty_rows_are_dropped_and_counted(workspace: Path) -> None:
     artifacts.TRAIN_FILE.write_text(f"id\tdocument\tlabel\n{rows}200\t\t1\n201\t<br>\t0\n")
     artifacts.TEST_FILE.write_text("id\tdocument\tlabel\n1\t좋다\t1\n2\t \t0\n3\t별로\t0\n")
     fetch.write_crawl([], artifacts.CRAWL_FILE)
+    write([], artifacts.FEEDBACK_FILE)
     prepare.main()
     report = json.loads(artifacts.DATA_REPORT.read_text())
     assert report["dropped_empty"] == {"train": 2, "test": 1}
@@ -98,7 +103,7 @@ def test_without_a_crawl_its_parts_are_empty(workspace: Path) -> None:
 
 def lessons_of(**settings: object) -> pd.DataFrame:
     raw = profile.resolve("demo")["compose"] | settings
-    return compose.lessons(Compose.model_validate(raw), *map(splits.read_split, ("train", "crawl_train")))
+    return compose.lessons(Compose.model_validate(raw), *map(splits.read_split, ("train", "crawl_train", "feedback")))
 
 
 def test_lessons_are_train_alone_unless_more_is_wanted(workspace: Path) -> None:
@@ -141,3 +146,73 @@ def test_a_bundle_teaches(workspace: Path, bundle: Bundle) -> None:
     assert taught["positive"].to_numpy() == pytest.approx(expected, abs=1e-5)
     with pytest.raises(SettingsError, match=r"compose\.teacher\.names has 'nowhere', which is no teacher"):
         lessons_of(teacher={"weight": 1.0, "names": ["nowhere"]})
+
+
+def ballots(text: str, label: int, callers: int, *, known: bool = True) -> list[Collected]:
+    return [
+        Collected(Vote(text_digest(text), f"caller-{number}-{label}", label), 1.0, text if known else None)
+        for number in range(callers)
+    ]
+
+
+def test_callers_are_believed_where_many_agree_and_never_on_what_models_are_judged_on(workspace: Path) -> None:
+    fetch.main()
+    prepare.main()
+    train, dev, test = (splits.read_split(name) for name in ("train", "dev", "test"))
+    right, wrong = train["label"][0], 1 - train["label"][1]
+    votes = [
+        *ballots("참 재밌기도 하겠다", 0, 3),
+        *ballots("둘만 안 영화", 1, 2),
+        *ballots("의견이 갈린다", 1, 4),
+        *ballots("의견이 갈린다", 0, 3),
+        *ballots("글이 없다", 1, 3, known=False),
+        *ballots(train["text"][0], right, 3),
+        *ballots(train["text"][1], wrong, 3),
+        *ballots(dev["text"][0], 1 - dev["label"][0], 5),
+        *ballots(test["text"][0], 1 - test["label"][0], 5),
+    ]
+    before = {name: splits.rows_digest(split) for name, split in (("train", train), ("dev", dev), ("test", test))}
+    write(votes, artifacts.FEEDBACK_FILE)
+    prepare.main()
+    assert {name: splits.rows_digest(splits.read_split(name)) for name in before} == before
+    taken = splits.read_split("feedback")
+    assert (taken["text"][:], taken["label"][:]) == (["참 재밌기도 하겠다"], [0])
+    assert json.loads(artifacts.DATA_REPORT.read_text())["feedback"] == {
+        "votes": len(votes), "taken": 1, "too_few": 1, "disputed": 1, "without_text": 1, "known": 1,
+        "against_train": 1, "held_out": 2,
+    }  # fmt: skip
+    report = artifacts.FEEDBACK_REPORT.read_text()
+    assert f"{text_digest('의견이 갈린다')},1,3,4,disputed" in report
+    assert "재밌기도" not in report, "a report is passed around; texts are not"
+    lessons = lessons_of()
+    assert lessons["source"].value_counts().to_dict() == {"train": 450, "feedback": 1}
+    assert lessons.loc[lessons["source"] == "feedback", ["text", "positive"]].to_numpy().tolist() == [
+        ["참 재밌기도 하겠다", 0.0]
+    ]
+
+
+def test_corrections_are_a_bounded_share_of_what_is_learned(workspace: Path) -> None:
+    fetch.main()
+    write([vote for number in range(30) for vote in ballots(f"새 리뷰 {number}", 1, 3)], artifacts.FEEDBACK_FILE)
+    prepare.main()
+    counts = json.loads(artifacts.DATA_REPORT.read_text())["feedback"]
+    assert (counts["taken"], counts["over_share"]) == (9, 21), "2 % of 450 reviews"
+
+
+def test_feedback_comes_from_a_pinned_table(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = workspace / "votes.parquet"
+    write(ballots("새 리뷰", 1, 2), table)
+    monkeypatch.setenv("NSMC_FEEDBACK", str(table))
+    assert fetch.read_feedback(FeedbackSource(source=None, sha256=sha256(table))) == ballots("새 리뷰", 1, 2)
+    with pytest.raises(WrongFile, match=r"is not the pinned table: expected SHA-256 0000"):
+        fetch.read_feedback(FeedbackSource(source=None, sha256="0" * 64))
+    monkeypatch.delenv("NSMC_FEEDBACK")
+    assert fetch.read_feedback(FeedbackSource(source=None, sha256=None)) == []
+    with pytest.raises(SourceError, match=r"fetch\.feedback\.source is 'nowhere', which is no file"):
+        fetch.read_feedback(FeedbackSource(source="nowhere", sha256=None))
+    (workspace / "other.parquet").write_text("no table")
+    with pytest.raises(TableError, match=r"other\.parquet is not what pipelines\.feedback wrote"):
+        fetch.read_feedback(FeedbackSource(source=str(workspace / "other.parquet"), sha256=None))
+    write([Collected(Vote("0" * 64, "a", 1), 1.0, "a text of another digest")], table)
+    with pytest.raises(TableError, match="row 0: the text is not the one of its digest"):
+        fetch.read_feedback(FeedbackSource(source=str(table), sha256=None))

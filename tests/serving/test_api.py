@@ -291,9 +291,9 @@ async def test_request_ids(client: httpx.AsyncClient, sent: str, kept: bool) -> 
 async def test_openapi_names_every_route_and_status(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert {path.removeprefix(PREFIX) for path in document["paths"]} == {
-        "/analyze", "/batch", "/explain", "/stream", "/health", "/model-info", "/rollout", "/rollout/history",
-        "/rollout/stage", "/rollout/weight", "/rollout/shadow", "/rollout/promote", "/rollout/rollback",
-        "/rollout/release",
+        "/analyze", "/batch", "/explain", "/feedback", "/stream", "/health", "/model-info", "/rollout",
+        "/rollout/history", "/rollout/stage", "/rollout/weight", "/rollout/shadow", "/rollout/promote",
+        "/rollout/rollback", "/rollout/release",
     }  # fmt: skip
     analyze = document["paths"][f"{PREFIX}/analyze"]["post"]
     assert set(analyze["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}

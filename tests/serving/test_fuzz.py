@@ -17,6 +17,7 @@ from serving.app import create_app, paths
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
 from serving.express import Express
+from serving.journal import Journal
 from serving.model import Model
 from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator
@@ -51,6 +52,7 @@ def document(model: Model, metrics: Metrics, tmp_path: Path) -> schemathesis.Bas
     asyncio.run(store.report("w-1", report, 0, {}))
     app.state.operator = Operator(store, Limits(), 60.0)
     app.state.slots = Slots(Sentiment(model, DirectBatcher(model), TieredCache(100, metrics), metrics))
+    app.state.journal = Journal(tmp_path / "journal", 1 << 20)
     whole = RequestBoundary(Express(app, app, BUSIEST), metrics, paths())
     return schemathesis.openapi.from_asgi(f"{PREFIX}/openapi.json", whole)
 
