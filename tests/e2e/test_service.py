@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +25,7 @@ from data.probability import Calibration
 from data.text import clean
 from pipelines import artifacts
 from pipelines.demo import PREFIX, call, serving
+from pipelines.votes import read as read_votes
 from serving.engine.choose import Wanted
 from serving.model import Model
 from tests.e2e.conftest import Workspace
@@ -274,6 +277,47 @@ def test_redis_keeps_answers_beyond_the_process_and_no_text(
     assert "the engine is the one chosen before" in log
     assert "Redis failed" in log
     assert "비밀" not in log
+
+
+def test_corrections_name_requests_of_any_worker(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of one worker, corrected at another, collected from the folder of both; no text but the one to be kept."""
+    monkeypatch.setenv("JOURNAL_FOLDER", str(tmp_path / "journal"))
+    monkeypatch.setenv("WORKERS", "2")
+    private, public = "비밀스러운 리뷰", "이건 <b>남겨도</b> 됩니다"
+    with serving(reproduced.folder) as base:
+
+        def ask(number: int) -> str:
+            body = json.dumps({"texts": [f"{private} {number}", "남의 리뷰"]}).encode()
+            headers = {"Content-Type": "application/json"}
+            request = urllib.request.Request(f"{base}{PREFIX}/batch", body, headers)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return str(answer.headers["X-Request-ID"])
+
+        def correct(request_id: str) -> None:
+            call(f"{base}{PREFIX}/feedback", {"label": "부정", "request_id": request_id})
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(correct, pool.map(ask, range(20))))
+        kept = call(f"{base}{PREFIX}/feedback", {"label": "긍정", "text": public, "keep_text": True})
+    assert kept["data"]["text_kept"]
+    (tmp_path / "reviews.csv").write_text("text\n" + "".join(f"{private} {number}\n" for number in range(10)))
+    said = subprocess.run(
+        [
+            *(sys.executable, "-m", "pipelines.feedback", tmp_path / "votes.parquet"),
+            *("--journal", tmp_path / "journal", "--texts", tmp_path / "reviews.csv"),
+        ],
+        cwd=reproduced.folder, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "21 corrections: 21 votes on 21 reviews, of which 11 have their text" in said
+    votes = {each.text: each.vote.label for each in read_votes(tmp_path / "votes.parquet")}
+    assert votes["이건 남겨도 됩니다"] == 1
+    assert votes[f"{private} 3"] == 0
+    assert len(list((tmp_path / "journal").glob("writer-*.lock"))) == 2, "a worker each"
+    log = (reproduced.folder / "serve.log").read_text()
+    journals = [path.read_text() for path in (tmp_path / "journal").glob("*.ndjson")]
+    assert not any("비밀" in content for content in (log, *journals))
 
 
 def test_sigterm_is_told_first_and_loses_nothing(reproduced: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
