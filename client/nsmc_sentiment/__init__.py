@@ -1,10 +1,11 @@
 """Client of the Korean review sentiment service: ``SentimentClient`` and ``AsyncSentimentClient``."""
 
-from nsmc_sentiment.answers import Health, ModelInfo, Sentiment, Verdict
+from nsmc_sentiment.answers import Correction, Health, Label, ModelInfo, Sentiment, Verdict
 from nsmc_sentiment.async_client import AsyncSentimentClient
 from nsmc_sentiment.client import SentimentClient
 from nsmc_sentiment.errors import (
     ConnectionFailed,
+    CorrectionNotKept,
     DeadlineExceeded,
     Overloaded,
     RequestRejected,
@@ -20,8 +21,11 @@ __version__ = VERSION
 __all__ = [
     "AsyncSentimentClient",
     "ConnectionFailed",
+    "Correction",
+    "CorrectionNotKept",
     "DeadlineExceeded",
     "Health",
+    "Label",
     "ModelInfo",
     "Overloaded",
     "RequestRejected",

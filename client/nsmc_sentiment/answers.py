@@ -1,7 +1,8 @@
 """The service's answers, and how they are read from JSON.
 
 The fields that the contract fixes are required; what it may add is None where a service does not give it, and what
-this client does not know is ignored. Each ``read_*`` raises ValueError naming the field, never its value.
+this client does not know is ignored. Each ``read_*`` is given the JSON and the id that the service knows the request by,
+and raises ValueError naming the field, never its value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 T = TypeVar("T")
 Sentiment = Literal["부정", "긍정", "중립"]
+Label = Literal["부정", "긍정"]
 _SENTIMENTS = frozenset(get_args(Sentiment))
 
 
@@ -21,6 +23,8 @@ class Verdict:
     ``text`` is the review as it was sent. ``score`` is the calibrated probability of the winning class, in [0.5, 1];
     ``sentiment`` is ``중립`` where it lies in the model's neutral band. ``probabilities`` are those of ``부정`` and
     ``긍정``, where they were asked for. ``cached`` says whether the answer was known before, ``model_tag`` whose it is.
+    It is number ``index``, from 0, of the request that the service knows as ``request_id``: so ``correct`` may name it.
+    Verdicts that say the same are equal, whichever request they come from.
     """
 
     text: str
@@ -29,6 +33,21 @@ class Verdict:
     probabilities: Mapping[str, float] | None = field(default=None, hash=False)
     cached: bool | None = None
     model_tag: str | None = None
+    request_id: str | None = field(default=None, compare=False)
+    index: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What the service kept of a correction: that it is kept does not mean that it is believed.
+
+    ``text_digest`` is what the review is known by, the SHA-256 of its cleaned text in hexadecimal; None where a request
+    names it. ``text_kept`` says whether its text was kept, too.
+    """
+
+    label: Label
+    text_digest: str | None
+    text_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +78,34 @@ class ModelInfo:
     preprocessing_fingerprint: str | None = None
 
 
-def read_verdict(answer: Any, text: str) -> Verdict:
+def read_verdict(answer: Any, request_id: str, text: str) -> Verdict:
     """The answer of ``/analyze`` about ``text``."""
     data = _data(answer)
-    return _verdict(data, text, _optional(data, "model_tag", str))
+    return _verdict(data, text, _optional(data, "model_tag", str), request_id)
 
 
-def read_verdicts(answer: Any, texts: Sequence[str]) -> list[Verdict]:
+def read_verdicts(answer: Any, request_id: str, texts: Sequence[str]) -> list[Verdict]:
     """The answer of ``/batch`` about ``texts``, in their order."""
     data = _data(answer)
     results = _required(data, "results", list)
     if len(results) != len(texts):
         raise ValueError(f"results holds {len(results)} verdicts for {len(texts)} reviews")
     model_tag = _optional(data, "model_tag", str)
-    return [_verdict(_object(result), text, model_tag) for result, text in zip(results, texts, strict=True)]
+    return [
+        _verdict(_object(result), text, model_tag, request_id, index)
+        for index, (result, text) in enumerate(zip(results, texts, strict=True))
+    ]
 
 
-def read_health(answer: Any) -> Health:
+def read_correction(answer: Any, _request_id: str, label: Label) -> Correction:
+    """The answer of ``/feedback`` to a correction to ``label``."""
+    data = _data(answer)
+    if _required(data, "label", str) != label:
+        raise ValueError("a correction is to another label than the one that was sent")
+    return Correction(label, _optional(data, "text_digest", str), _required(data, "text_kept", bool))
+
+
+def read_health(answer: Any, _request_id: str) -> Health:
     """The answer of ``/health``, whether it is well or not."""
     data = _object(answer)
     return Health(
@@ -86,7 +116,7 @@ def read_health(answer: Any) -> Health:
     )
 
 
-def read_model_info(answer: Any) -> ModelInfo:
+def read_model_info(answer: Any, _request_id: str) -> ModelInfo:
     """The answer of ``/model-info``."""
     data = _object(answer)
     return ModelInfo(
@@ -105,7 +135,9 @@ def read_model_info(answer: Any) -> ModelInfo:
     )
 
 
-def _verdict(data: Mapping[str, Any], text: str, model_tag: str | None) -> Verdict:
+def _verdict(
+    data: Mapping[str, Any], text: str, model_tag: str | None, request_id: str, index: int = 0
+) -> Verdict:
     if _required(data, "text", str) != text:
         raise ValueError("a verdict is about another text than the one in its place")
     sentiment = _required(data, "sentiment", str)
@@ -119,6 +151,8 @@ def _verdict(data: Mapping[str, Any], text: str, model_tag: str | None) -> Verdi
         probabilities=None if given is None else {label: _fraction(given, label) for label in given},
         cached=_optional(data, "cached", bool),
         model_tag=model_tag,
+        request_id=request_id,
+        index=index,
     )
 
 

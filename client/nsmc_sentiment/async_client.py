@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from typing import Self
 
 from nsmc_sentiment import calls, stream
-from nsmc_sentiment.answers import Health, ModelInfo, Verdict
+from nsmc_sentiment.answers import Correction, Health, Label, ModelInfo, Verdict
 from nsmc_sentiment.calls import Flags
 from nsmc_sentiment.client import DEFAULT_RETRIES
 from nsmc_sentiment.endpoint import Endpoint
@@ -88,6 +88,23 @@ class AsyncSentimentClient:
             raise TypeError("texts is a str; it must be several of them")
         plan = stream.Plan(batch_size, concurrency, Flags(probabilities, truncate, fresh), request_id)
         return stream.verdicts_async(self._sender, plan, texts)
+
+    async def correct(
+        self,
+        label: Label,
+        *,
+        text: str | None = None,
+        text_digest: str | None = None,
+        request_id: str | None = None,
+        index: int = 0,
+        keep_text: bool = False,
+    ) -> Correction:
+        """Say what a review should have been called. As ``SentimentClient.correct``."""
+        return await self._sender.run(
+            calls.correct(
+                label, text=text, text_digest=text_digest, request_id=request_id, index=index, keep_text=keep_text
+            )
+        )
 
     async def health(self, *, request_id: str | None = None) -> Health:
         """Whether the service can answer; an ``unhealthy`` one is an answer, too, and no error."""

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from nsmc_sentiment import answers
-from nsmc_sentiment.answers import Health, ModelInfo, Verdict
+from nsmc_sentiment.answers import Correction, Health, Label, ModelInfo, Verdict
 
 T = TypeVar("T")
 PREFIX = "/api/v1/sentiment"
@@ -37,13 +37,14 @@ class Flags:
 class Call(Generic[T]):
     """One call: the request, the same for each attempt, and ``read``, which raises ValueError for what it cannot read.
 
-    ``statuses`` are those whose JSON is an answer. ``first`` is the place of the first text among the caller's.
+    ``read`` is given the JSON of the answer and the id that the service knows the request by. ``statuses`` are those
+    whose JSON is an answer. ``first`` is the place of the first text among the caller's.
     """
 
     method: str
     path: str
     request_id: str
-    read: Callable[[Any], T]
+    read: Callable[[Any, str], T]
     content: bytes | None = field(default=None, repr=False)
     statuses: frozenset[int] = frozenset({200})
     fresh: bool = False
@@ -90,6 +91,43 @@ def batch(texts: Iterable[str], flags: Flags, request_id: str | None, first: int
         _json({"texts": held} | flags.fields),
         fresh=flags.fresh,
         first=first,
+    )
+
+
+def correct(
+    label: Label,
+    *,
+    text: str | None = None,
+    text_digest: str | None = None,
+    request_id: str | None = None,
+    index: int = 0,
+    keep_text: bool = False,
+) -> Call[Correction]:
+    """What a review should have been called; ``request_id`` is that of the call which asked about it, not of this one.
+
+    Raises ValueError where it is not clear which review is meant, and never quotes it.
+    """
+    if label not in get_args(Label):
+        raise ValueError(f"label must be one of {', '.join(get_args(Label))}")
+    given = {"text": text, "text_digest": text_digest, "request_id": request_id}
+    review = {name: value for name, value in given.items() if value is not None}
+    if len(review) != 1:
+        raise ValueError("exactly one of text, text_digest and request_id must be given")
+    for name, value in review.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is a {type(value).__name__}; it must be a str")
+    if index and request_id is None:
+        raise ValueError("index is that of a review within request_id, which is not given")
+    if keep_text and text is None:
+        raise ValueError("keep_text needs text: there is none to keep")
+    wanted = {"index": index, "keep_text": keep_text}
+    return Call(
+        "POST",
+        f"{PREFIX}/feedback",
+        identity(None),
+        partial(answers.read_correction, label=label),
+        _json({"label": label} | review | {name: value for name, value in wanted.items() if value}),
+        statuses=frozenset({202}),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Self
 
 from nsmc_sentiment import calls, stream
-from nsmc_sentiment.answers import Health, ModelInfo, Verdict
+from nsmc_sentiment.answers import Correction, Health, Label, ModelInfo, Verdict
 from nsmc_sentiment.calls import Flags
 from nsmc_sentiment.endpoint import Endpoint
 from nsmc_sentiment.retry import RetryPolicy
@@ -19,14 +19,16 @@ class SentimentClient:
     Make one and share it: it is safe for threads, and keeps its connections until ``close`` or the end of its ``with``.
 
     ``connect_timeout_s`` bounds a connection attempt, ``timeout_s`` a whole call: all its attempts and the waits
-    between them. Connections that fail and the statuses 429, 502, 503 and 504 are retried as ``retries`` says: every
-    call only asks, so trying it again does no harm. Raises ValueError for arguments outside their ranges.
+    between them. Connections that fail and the statuses 429, 502, 503 and 504 are retried as ``retries`` says: a call
+    only asks, or corrects, where the last word of a caller counts, so trying it again does no harm. Raises ValueError
+    for arguments outside their ranges.
 
     Each method raises a SentimentError: RequestRejected, ServiceUnavailable or Overloaded, DeadlineExceeded,
-    ConnectionFailed or UnexpectedAnswer. Their flags are alike: ``probabilities`` asks for those of the classes,
-    ``truncate`` to read the beginning of a text that is too long instead of refusing it, ``fresh`` for an answer that
-    comes from no cache. ``request_id`` names the call in the service's logs (1 to 128 of ``A-Za-z0-9._-``); without it
-    the client makes one up. All attempts of a call have the same.
+    ConnectionFailed or UnexpectedAnswer; ``correct`` may raise CorrectionNotKept, too. Their flags are alike:
+    ``probabilities`` asks for those of the classes, ``truncate`` to read the beginning of a text that is too long
+    instead of refusing it, ``fresh`` for an answer that comes from no cache. ``request_id`` names the call in the
+    service's logs (1 to 128 of ``A-Za-z0-9._-``), and only in ``correct`` an earlier one; without it the client makes
+    one up. All attempts of a call have the same.
 
     Looking up a host's name is not bounded by ``timeout_s`` here, nor is an answer whose headers drip in; with
     ``AsyncSentimentClient`` they are.
@@ -108,6 +110,31 @@ class SentimentClient:
             raise TypeError("texts is a str; it must be several of them")
         plan = stream.Plan(batch_size, concurrency, Flags(probabilities, truncate, fresh), request_id)
         return stream.verdicts(self._endpoint, plan, texts)
+
+    def correct(
+        self,
+        label: Label,
+        *,
+        text: str | None = None,
+        text_digest: str | None = None,
+        request_id: str | None = None,
+        index: int = 0,
+        keep_text: bool = False,
+    ) -> Correction:
+        """Say what a review should have been called. The next model may learn from it, if enough callers agree.
+
+        Exactly one argument names the review: its ``text``; its ``text_digest``, as a Correction has it; or
+        ``request_id``, that of the call which asked about it, with ``index``, as a Verdict has both. An id that was
+        given to several calls names none of their reviews. Without ``keep_text`` the service keeps the text's digest
+        only, and learns from the review only where it is known otherwise.
+
+        Raises CorrectionNotKept at once where the service keeps no corrections.
+        """
+        return self._sender.run(
+            calls.correct(
+                label, text=text, text_digest=text_digest, request_id=request_id, index=index, keep_text=keep_text
+            )
+        )
 
     def health(self, *, request_id: str | None = None) -> Health:
         """Whether the service can answer; an ``unhealthy`` one is an answer, too, and no error."""

@@ -1,12 +1,13 @@
 """The errors of this package, as one tree.
 
 SentimentError
-├── RequestRejected      the service refuses the request (4xx): sent again, it would be refused again
-├── ServiceUnavailable   the service cannot answer now (5xx)
-│   └── Overloaded       it has more work than it can do (503), or the caller is over a quota (429)
-├── DeadlineExceeded     there was no answer within the call's deadline
-├── ConnectionFailed     there was no connection, or it broke before the answer was complete
-└── UnexpectedAnswer     an answer that is not in the contract; is the base address the service's?
+├── RequestRejected         the service refuses the request (4xx): sent again, it would be refused again
+├── ServiceUnavailable      the service cannot answer now (5xx)
+│   ├── Overloaded          it has more work than it can do (503), or the caller is over a quota (429)
+│   └── CorrectionNotKept   it keeps no corrections, or has no room for more (503)
+├── DeadlineExceeded        there was no answer within the call's deadline
+├── ConnectionFailed        there was no connection, or it broke before the answer was complete
+└── UnexpectedAnswer        an answer that is not in the contract; is the base address the service's?
 
 A message says what happened and names the request; it never holds a review's text or an API key. Arguments that no
 request could be made of are ``ValueError`` or ``TypeError``, as everywhere in Python.
@@ -80,6 +81,13 @@ class ServiceUnavailable(SentimentError):
 
 class Overloaded(ServiceUnavailable):
     """The service has more work than it can do, or the caller is over a quota."""
+
+
+class CorrectionNotKept(ServiceUnavailable):
+    """The service keeps no corrections, or cannot keep more.
+
+    Only who runs it can change that, so the call is not tried again, whatever ``retry_after_s`` says.
+    """
 
 
 class DeadlineExceeded(SentimentError):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from nsmc_sentiment.calls import REQUEST_ID, Call
 from nsmc_sentiment.errors import (
     ConnectionFailed,
+    CorrectionNotKept,
     Overloaded,
     RequestRejected,
     SentimentError,
@@ -64,16 +65,17 @@ def passing(outcome: Outcome) -> bool:
     """Whether another attempt may do better."""
     if isinstance(outcome, Broken):
         return outcome.error is ConnectionFailed
-    return outcome.status in _RETRIED
+    return outcome.status in _RETRIED and _unavailable(outcome) is not CorrectionNotKept
 
 
 def read(answer: Answered, call: Call[T]) -> T:
     """What ``answer`` says. Raises UnexpectedAnswer; what could not be read does not hang on to it."""
+    request_id = _request_id(answer, {}, call)
     try:
-        return call.read(json.loads(answer.body))
+        return call.read(json.loads(answer.body), request_id)
     except (ValueError, RecursionError) as error:
         reason = str(error)
-    raise UnexpectedAnswer(f"the answer cannot be read: {reason}", request_id=_request_id(answer, {}, call))
+    raise UnexpectedAnswer(f"the answer cannot be read: {reason}", request_id=request_id)
 
 
 def error_of(outcome: Outcome, call: Call[T], end: str = "") -> SentimentError:
@@ -85,8 +87,7 @@ def error_of(outcome: Outcome, call: Call[T], end: str = "") -> SentimentError:
     request_id = _request_id(outcome, problem, call)
     said = f"the service answered {status}" + "".join(f": {part}" for part in (title, detail) if part)
     if status == 429 or status >= 500:
-        overloaded = status == 429 or kind.endswith(":overloaded")
-        return (Overloaded if overloaded else ServiceUnavailable)(
+        return _unavailable(outcome)(
             said + end,
             request_id=request_id,
             status=status,
@@ -111,6 +112,14 @@ def error_of(outcome: Outcome, call: Call[T], end: str = "") -> SentimentError:
         "is the base address the service's?",
         request_id=request_id,
     )
+
+
+def _unavailable(answer: Answered) -> type[ServiceUnavailable]:
+    """Which error a status of 429 or 5xx is."""
+    kind = _text(_problem(answer), "type")
+    if kind.endswith(":no-journal"):
+        return CorrectionNotKept
+    return Overloaded if answer.status == 429 or kind.endswith(":overloaded") else ServiceUnavailable
 
 
 def _problem(answer: Answered) -> dict[str, Any]:
