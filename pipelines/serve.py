@@ -13,7 +13,7 @@ from pipelines.environment import with_this_python
 from pipelines.errors import PackagingError
 from pipelines.stage import run
 
-PATHS = ("SIGNING_PUBLIC_KEY", "MODEL_STORE", "ROLLOUT_FOLDER")
+PATHS = ("SIGNING_PUBLIC_KEY", "MODEL_STORE", "ROLLOUT_FOLDER", "JOURNAL_FOLDER", "KEYS_FILE")
 """Settings of the service that name a place."""
 STORE_FOLDER = "bentoml"
 """Where a workspace keeps a Bento store of its own, if it does."""

@@ -31,6 +31,8 @@ VERSION = "1.0.0"
 PREFIX = "/api/v1/sentiment"
 CALLER = "X-Client-ID"
 """By this header callers are told apart where a share of them is answered by another model."""
+KEY_ID = "key_id"
+"""In a request's scope: the id of the key that it came with."""
 MODEL_TAG = "X-Model-Tag"
 _DIGITS = 4
 """Decimals of a probability: finer ones would tell apart batches, not reviews."""
@@ -86,7 +88,7 @@ def within_deadline(route: Route) -> Route:
 
 
 router = APIRouter(prefix=PREFIX, tags=["sentiment"])
-JUDGING_PROBLEMS = problems.documented(400, 413, 415, 422, 503, 504)
+JUDGING_PROBLEMS = problems.documented(400, 401, 403, 413, 415, 422, 503, 504)
 
 
 @router.post(
@@ -165,7 +167,7 @@ async def health(request: Request) -> Utf8JsonResponse:
 @router.get(
     "/model-info",
     response_model=schema.ModelInfo,
-    responses=schema.documented(schema.EXAMPLES[schema.ModelInfo]) | problems.documented(503),
+    responses=schema.documented(schema.EXAMPLES[schema.ModelInfo]) | problems.documented(401, 503),
 )
 async def model_info(request: Request) -> Utf8JsonResponse:
     """What model is live."""
@@ -241,9 +243,16 @@ def turn_of(request: Request) -> Turn:
 
 
 def caller_of(request: Request) -> str:
-    """Who asks, for a share of the callers: what the caller calls itself, else its address."""
-    named = request.headers.get(CALLER)
-    return named or (request.client.host if request.client else "")
+    """Who asks, for a share of the callers: what the caller calls itself, else its key or its address."""
+    return request.headers.get(CALLER) or account_of(request)
+
+
+def account_of(request: Request) -> str:
+    """Who asks, as far as it is not made up: the key and whom it says it asks for, else the address alone."""
+    key_id: str | None = request.scope.get(KEY_ID)
+    if key_id is not None:
+        return f"{key_id}/{request.headers.get(CALLER, '')}"
+    return request.client.host if request.client else ""
 
 
 def success(request: Request, data: dict[str, Any]) -> Utf8JsonResponse:

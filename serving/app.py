@@ -1,9 +1,11 @@
 """All routes in one FastAPI application, which BentoML mounts."""
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from serving import api, page, problems, routes_explain, routes_feedback, routes_rollout, stream
+from serving.access.guard import Guard
 from serving.api import PREFIX, VERSION
 from serving.settings import Settings
 
@@ -15,6 +17,17 @@ _ROUTERS = (
     routes_rollout.router,
     page.routes(),
 )
+
+
+PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
+OPEN = {*PROBES, *page.ASSETS, "/schema.json", f"{PREFIX}/health", f"{PREFIX}/openapi.json"}
+"""What takes no key: it says whether the service works and how to talk to it, and nothing of reviews or models."""
+
+
+def guard(own: FastAPI) -> Middleware:
+    """What asks for keys, in front of all routes; ``own`` is the application whose state knows them."""
+    rules = {"feedback": {routes_feedback.FEEDBACK}, "admin": f"{routes_rollout.ROLLOUT}/"}
+    return Middleware(Guard, own=own, open=OPEN, **rules)
 
 
 def paths() -> set[str]:
@@ -35,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.slots = None
     app.state.operator = None
     app.state.journal = None
+    app.state.access = None
     app.state.settings = settings
     for router in _ROUTERS:
         app.include_router(router)

@@ -1,9 +1,12 @@
 """Bodies of requests, refused as early as can be: by media type, by announced length, as they come in, as they grow."""
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from fastapi import Request
+from starlette.types import Message, Receive
 
 from serving import problems
 from serving.errors import RequestInvalid
@@ -13,6 +16,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 _GZIP = 16 + zlib.MAX_WBITS
 _PIECE = 1 << 16
+LINGER_BYTES, LINGER_S = 8 << 20, 1.0
 
 
 def check_media_type(request: Request, *allowed: str) -> None:
@@ -82,3 +86,30 @@ async def _unpacked(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _too_large(limit: int) -> InputProblem:
     return InputProblem(problems.TOO_LARGE, f"the body is over {limit:,} bytes")
+
+
+class Coming:
+    """The body as it comes in, and what to do with the rest of one that is refused.
+
+    A server that answers and hangs up while the caller still sends is a broken pipe to the caller, and not an answer
+    (RFC 9112, 9.6). So the rest is read and dropped, within bounds.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        """``receive`` is ASGI's."""
+        self._receive = receive
+        self._more = True
+
+    async def receive(self) -> Message:
+        """See ASGI."""
+        message = await self._receive()
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drop(self) -> None:
+        """Read what is left, as long and as much as a sensible caller needs."""
+        dropped = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._more and dropped < LINGER_BYTES:
+                    dropped += len((await self.receive()).get("body", b""))

@@ -11,7 +11,10 @@ ServingError
 ├── RolloutRefused       a command that the state of the rollout does not allow
 ├── RolloutUnreachable   where the state of the rollout is kept cannot be reached
 ├── JournalFailed        a correction that cannot be kept, or a folder that takes none
-└── NotAllowed           a command without the key for it
+├── KeyInvalid           a key that cannot be made, changed or read
+├── KeysUnreachable      where keys are kept cannot be reached
+├── NotAllowed           a request without a key that is live
+└── ScopeMissing         a request with a key that is for something else
 """
 
 
@@ -63,5 +66,17 @@ class JournalFailed(ServingError):
     """A correction that cannot be kept, or a folder that takes none."""
 
 
+class KeyInvalid(ServingError):
+    """A key that cannot be made, changed or read."""
+
+
+class KeysUnreachable(ServingError):
+    """Where keys are kept cannot be reached."""
+
+
 class NotAllowed(ServingError):
-    """A command without the key for it."""
+    """A request without a key that is live."""
+
+
+class ScopeMissing(ServingError):
+    """A request with a key that is for something else."""

@@ -1,6 +1,7 @@
 """A worker's life: which GPU is its own, how long it took to be ready, and how it stops."""
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -23,6 +24,16 @@ def keep_own_gpu(environment: MutableMapping[str, str], worker_index: int, gpus:
     visible = environment.get(VISIBLE_DEVICES)
     devices = [str(number) for number in range(gpus)] if visible is None else visible.split(",")
     environment[VISIBLE_DEVICES] = devices[(worker_index - 1) % len(devices)].strip()
+
+
+def public_addresses() -> list[str]:
+    """Where this process listens for other machines, too: a server's socket is its workers' from their beginning."""
+    listening = (each for each in psutil.Process().net_connections("inet") if each.status == psutil.CONN_LISTEN)
+    return sorted({f"{each.laddr.ip}:{each.laddr.port}" for each in listening if not _loopback(each.laddr.ip)})
+
+
+def _loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 class StartUp:

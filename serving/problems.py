@@ -25,6 +25,7 @@ from serving.errors import (
     RequestInvalid,
     RolloutRefused,
     RolloutUnreachable,
+    ScopeMissing,
     ServingError,
 )
 
@@ -71,9 +72,12 @@ OVERLOADED = Kind("overloaded", "The service has more work than it can do", 503,
 NO_MODEL = Kind("no-model", "No model is loaded", 503, "no model is loaded yet")
 NOT_ALLOWED = Kind(
     "not-allowed",
-    "The key for it is missing",
+    "A key is needed",
     401,
-    "the Authorization header does not hold the admin key as a bearer token",
+    "the Authorization header is missing; it must hold a key as a bearer token",
+)
+SCOPE = Kind(
+    "scope-missing", "The key is for something else", 403, "key 3f2a9c1d5e6b is for predict; this needs feedback"
 )
 REFUSED = Kind(
     "rollout-refused", "The rollout does not allow it", 409, "nothing is staged, so there is nothing to promote"
@@ -87,7 +91,7 @@ DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504, "no 
 INTERNAL = Kind("internal-error", "Something went wrong here", 500)
 KINDS = (
     NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, NOT_ALLOWED,
-    REFUSED, UNREACHABLE, NO_JOURNAL, LEFT, DEADLINE,
+    SCOPE,    REFUSED, UNREACHABLE, NO_JOURNAL, LEFT, DEADLINE,
     INTERNAL,
 )  # fmt: skip
 
@@ -116,6 +120,7 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (JournalFailed, NO_JOURNAL),
     (CallerLeft, LEFT),
     (NotAllowed, NOT_ALLOWED),
+    (ScopeMissing, SCOPE),
     (RolloutRefused, REFUSED),
     (RolloutUnreachable, UNREACHABLE),
 )
@@ -143,6 +148,8 @@ def of(request: Request, error: Exception) -> ProblemResponse:
     """The response for an expected error."""
     kind = kind_of(error)
     headers = {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(kind.status)
+    if kind is NO_JOURNAL:
+        headers = None  # it will not be otherwise in a second
     return problem(request, kind, str(error), getattr(error, "field", None), headers)
 
 

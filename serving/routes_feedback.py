@@ -11,12 +11,13 @@ from data.journal import Correction, text_digest
 from data.labels import NAMES
 from data.text import clean_review
 from serving import problems, schema
-from serving.api import PREFIX, Utf8JsonResponse, body_of, caller_of, parsed, within_deadline
+from serving.api import PREFIX, Utf8JsonResponse, account_of, body_of, parsed, within_deadline
 from serving.boundary import REQUEST_ID_PATTERN
 from serving.errors import JournalFailed, RequestInvalid
 from serving.journal import Journal
 from serving.problems import InputProblem
 
+FEEDBACK = f"{PREFIX}/feedback"
 MAX_CHARACTERS = 10_000
 router = APIRouter(prefix=PREFIX, tags=["sentiment"])
 
@@ -26,7 +27,10 @@ class FeedbackRequest(schema.Request):
 
     label: Literal["부정", "긍정"] = Field(description="What the review says.", examples=["부정"])
     text: str | None = Field(
-        default=None, max_length=MAX_CHARACTERS, description="The review as written.", examples=["참 재밌기도 하겠다"]
+        default=None,
+        description="The review as written.",
+        examples=["참 재밌기도 하겠다"],
+        json_schema_extra={"maxLength": MAX_CHARACTERS},
     )
     text_digest: str | None = Field(
         default=None,
@@ -50,6 +54,10 @@ class FeedbackRequest(schema.Request):
         """Raises RequestInvalid unless exactly one review is named."""
         if sum(each is not None for each in (self.text, self.text_digest, self.request_id)) != 1:
             raise RequestInvalid("exactly one of text, text_digest and request_id must be given")
+        if self.text is not None and len(self.text) > MAX_CHARACTERS:
+            raise RequestInvalid(
+                f"text has {len(self.text):,} characters; at most {MAX_CHARACTERS:,} are allowed", "text"
+            )
         if self.keep_text and self.text is None:
             raise RequestInvalid("keep_text: there is no text to keep; give it as text", "keep_text")
         if self.index and self.request_id is None:
@@ -86,7 +94,7 @@ EXAMPLE = {
     "/feedback",
     status_code=202,
     response_model=FeedbackResponse,
-    responses=schema.documented(EXAMPLE, 202) | problems.documented(400, 413, 415, 422, 503, 504),
+    responses=schema.documented(EXAMPLE, 202) | problems.documented(400, 401, 403, 413, 415, 422, 503, 504),
     openapi_extra=body_of(FeedbackRequest),
 )
 @within_deadline
@@ -104,7 +112,7 @@ async def feedback(request: Request) -> Utf8JsonResponse:
     await journal.corrected(
         Correction(
             at=round(time.time(), 3),
-            caller=journal.caller(caller_of(request)),
+            caller=journal.caller(account_of(request)),
             label=NAMES.index(asked.label),
             digest=digest,
             request=asked.request_id,

@@ -17,8 +17,9 @@ from starlette.middleware import Middleware
 from data.behaviour import BehaviourReport
 from data.errors import DataError, TextError
 from serving import stored
+from serving.access.admission import admission
 from serving.api import BUSIEST, VERSION
-from serving.app import create_app, paths
+from serving.app import PROBES, create_app, guard, paths
 from serving.batching import INFER, BatchingService, Inference, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
@@ -47,7 +48,6 @@ NAME = "nsmc-sentiment"
 WARM_UP_CALLS = 3
 """Batches that go the whole way before the worker is ready."""
 NATIVE_ROUTES = {"/predict", "/schema.json"}
-PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 
 
 class Arguments(BaseModel):
@@ -85,7 +85,8 @@ def _middlewares() -> list[Middleware]:
         quiet=PROBES,
         logged=settings.access_log,
     )
-    return [*tracing.middlewares(PROBES), boundary, Middleware(Express, own=app, routes=BUSIEST)]
+    express = Middleware(Express, own=app, routes=BUSIEST)
+    return [*tracing.middlewares(PROBES), boundary, guard(app), express]
 
 
 def _resources() -> dict[str, Any]:
@@ -133,6 +134,7 @@ class SentimentService:
                 timeout_ms=settings.redis_timeout_ms,
                 retry_after_s=settings.redis_retry_after_s,
             )
+        app.state.access = self._access = await admission(settings)
         folder = settings.journal_folder
         self._journal = app.state.journal = None if folder is None else Journal(folder, settings.journal_mib << 20)
         self._batcher = SharedBatcher(self.bento_service.factory, metrics, max_queue_tokens=settings.max_queue_tokens)
@@ -150,6 +152,7 @@ class SentimentService:
         await self._follower.come_up()
         self._following = asyncio.create_task(self._follower.run())
         self._journaling = asyncio.create_task(self._journal.run()) if self._journal is not None else None
+        self._admitting = asyncio.create_task(self._access.run())
         metrics.queue_limit(settings.max_queue_tokens)
         self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
@@ -179,6 +182,8 @@ class SentimentService:
             self._journaling.cancel()
             await asyncio.gather(self._journaling, return_exceptions=True)
             await self._journal.close()
+            self._admitting.cancel()
+            await self._access.close()
         self._inference.close()
         tracing.close()
         log.info("stopped")

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, FilePath, SecretStr, model_validator
+from pydantic import Field, FilePath, model_validator
 
+from serving.access.settings import KeySettings
 from serving.engine.choose import Wanted
 from serving.engine.schedule import Cut
-from serving.rollout.settings import RolloutSettings
 from serving.telemetry.logs import LogFormat
 
 
-class Settings(RolloutSettings):
+class Settings(KeySettings):
     """Each field is the environment variable of the same name in capitals."""
 
     redis_timeout_ms: int = Field(default=50, ge=1, le=5_000)
@@ -49,8 +49,8 @@ class Settings(RolloutSettings):
     """Processes that answer; where there are GPUs, of each of them."""
     gpus: int = Field(default=0, ge=0, le=64)
 
-    admin_key: SecretStr | None = Field(default=None, min_length=16)
-    """Whoever has it may roll out; without one, the service takes no commands."""
+    access: Literal["keys", "open"] | None = None
+    """Whether callers need a key; without it, unless only this machine can reach the service. Commands always do."""
     model_store: Path | None = None
     """A second Bento model store to roll out from; it may be read-only, and need not be there."""
     signing_public_key: FilePath | None = None

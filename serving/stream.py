@@ -63,7 +63,7 @@ _ANSWER = (
             "description": "A line for each line, in order, then one of totals.",
             "content": {body.NDJSON: {"schema": {"type": "string"}, "example": _ANSWER}},
         },
-        **problems.documented(400, 413, 415, 422, 503),
+        **problems.documented(400, 401, 403, 413, 415, 422, 503),
     },
     openapi_extra={
         "requestBody": {

@@ -1,8 +1,8 @@
 """The service's answers, and how they are read from JSON.
 
 The fields that the contract fixes are required; what it may add is None where a service does not give it, and what
-this client does not know is ignored. Each ``read_*`` is given the JSON and the id that the service knows the request by,
-and raises ValueError naming the field, never its value.
+this client does not know is ignored. Each ``read_*`` is given the JSON and the id by which the service knows the
+request, and raises ValueError naming the field, never its value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -135,9 +135,7 @@ def read_model_info(answer: Any, _request_id: str) -> ModelInfo:
     )
 
 
-def _verdict(
-    data: Mapping[str, Any], text: str, model_tag: str | None, request_id: str, index: int = 0
-) -> Verdict:
+def _verdict(data: Mapping[str, Any], text: str, model_tag: str | None, request_id: str, index: int = 0) -> Verdict:
     if _required(data, "text", str) != text:
         raise ValueError("a verdict is about another text than the one in its place")
     sentiment = _required(data, "sentiment", str)

@@ -37,7 +37,7 @@ class Flags:
 class Call(Generic[T]):
     """One call: the request, the same for each attempt, and ``read``, which raises ValueError for what it cannot read.
 
-    ``read`` is given the JSON of the answer and the id that the service knows the request by. ``statuses`` are those
+    ``read`` is given the JSON of the answer and the id by which the service knows the request. ``statuses`` are those
     whose JSON is an answer. ``first`` is the place of the first text among the caller's.
     """
 
@@ -105,7 +105,7 @@ def correct(
 ) -> Call[Correction]:
     """What a review should have been called; ``request_id`` is that of the call which asked about it, not of this one.
 
-    Raises ValueError where it is not clear which review is meant, and never quotes it.
+    Raises ValueError, which quotes no argument, where they say no label or not which review.
     """
     if label not in get_args(Label):
         raise ValueError(f"label must be one of {', '.join(get_args(Label))}")

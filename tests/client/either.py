@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
-from nsmc_sentiment import AsyncSentimentClient, Health, ModelInfo, SentimentClient, Verdict
+from nsmc_sentiment import AsyncSentimentClient, Correction, Health, Label, ModelInfo, SentimentClient, Verdict
 
 
 class AwaitedClient:
@@ -32,6 +32,9 @@ class AwaitedClient:
 
     def batch(self, texts: Sequence[str], **options: Any) -> list[Verdict]:
         return self._runner.run(self._client.batch(texts, **options))
+
+    def correct(self, label: Label, **options: Any) -> Correction:
+        return self._runner.run(self._client.correct(label, **options))
 
     def health(self, **options: Any) -> Health:
         return self._runner.run(self._client.health(**options))

@@ -16,6 +16,7 @@ from typing import Any
 PREFIX = "/api/v1/sentiment"
 PROBLEM = "urn:nsmc-sentiment:problem:"
 MODEL_TAG = "koelectra-nsmc:flaky"
+DIGEST = "47a5b6a1" + 28 * "0e"
 MARKUP = "<br>"
 """A review in which there is nothing to judge."""
 
@@ -216,6 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
                 results = [_verdict(text, body) for text in body["texts"]]
                 data = {"results": results, "total_count": len(results)} | _COMMON
                 return json_reply({"status": "success", "data": data})
+            case "/feedback":
+                digest = DIGEST if "text" in body else body.get("text_digest")
+                kept = {"label": body["label"], "text_digest": digest, "text_kept": body.get("keep_text", False)}
+                return json_reply({"status": "accepted", "data": kept | {"a_field_of_tomorrow": 1}}, 202)
             case "/health":
                 return json_reply(HEALTH)
             case "/model-info":

@@ -15,6 +15,8 @@ import pytest
 from nsmc_sentiment import (
     AsyncSentimentClient,
     ConnectionFailed,
+    Correction,
+    CorrectionNotKept,
     DeadlineExceeded,
     Overloaded,
     RequestRejected,
@@ -27,11 +29,12 @@ from nsmc_sentiment import (
 )
 
 from tests.client.conftest import QUICK, Connect
-from tests.client.flaky_server import MODEL_TAG, OVERLOADED, FlakyServer, Reply, json_reply, problem
+from tests.client.flaky_server import DIGEST, MODEL_TAG, OVERLOADED, FlakyServer, Reply, json_reply, problem
 
 TELLTALE = "비밀스러운리뷰"
 KEY = "k-0123456789-secret"
 GONE = problem("no-model", 503, "no model is loaded yet")
+NO_JOURNAL = problem("no-journal", 503, "JOURNAL_FOLDER is not set", Retry_After="1")  # as every 503 of the service
 
 
 def test_analyze_sends_what_the_contract_says(connect: Connect, flaky: FlakyServer) -> None:
@@ -55,6 +58,96 @@ def test_batch_keeps_the_order(connect: Connect, flaky: FlakyServer) -> None:
     assert [verdict.text for verdict in verdicts] == texts
     assert {verdict.model_tag for verdict in verdicts} == {MODEL_TAG}
     assert flaky.asked[0].body == {"texts": texts, "return_probabilities": True}
+
+
+@pytest.mark.parametrize(
+    ("named", "sent", "kept"),
+    [
+        ({"text": "굿 😀"}, {"text": "굿 😀"}, Correction("부정", DIGEST, False)),
+        (
+            {"text": "굿", "keep_text": True},
+            {"text": "굿", "keep_text": True},
+            Correction("부정", DIGEST, True),
+        ),
+        ({"text_digest": "ab" * 32}, {"text_digest": "ab" * 32}, Correction("부정", "ab" * 32, False)),
+        ({"request_id": "r-1"}, {"request_id": "r-1"}, Correction("부정", None, False)),
+        ({"request_id": "r-1", "index": 2}, {"request_id": "r-1", "index": 2}, Correction("부정", None, False)),
+    ],
+)
+def test_a_correction_names_one_review(
+    connect: Connect, flaky: FlakyServer, named: dict[str, Any], sent: dict[str, Any], kept: Correction
+) -> None:
+    assert connect().correct("부정", **named) == kept
+    (asked,) = flaky.asked
+    assert asked.path.endswith("/feedback")
+    assert asked.body == {"label": "부정"} | sent
+    assert asked.headers["Content-Type"] == "application/json"
+    assert len(asked.headers["X-Request-ID"]) == 32, "an id of its own, not that of the request it is about"
+
+
+def test_a_verdict_says_what_a_correction_is_to_name(connect: Connect, flaky: FlakyServer) -> None:
+    client = connect()
+    verdict = client.analyze("굿", request_id="mine-1")
+    assert (verdict.request_id, verdict.index) == ("mine-1", 0)
+    made_up = client.analyze("굿")
+    assert made_up.request_id == flaky.ids()[-1]
+    assert made_up == verdict, "they say the same"
+    texts = ["하나", "둘", "셋"]
+    found = client.batch(texts, request_id="mine-2")
+    assert [(verdict.request_id, verdict.index) for verdict in found] == [("mine-2", index) for index in range(3)]
+    found = list(client.analyze_all(texts, batch_size=2, request_id="mine"))
+    named = [(verdict.request_id, verdict.index) for verdict in found]
+    assert named == [("mine-0", 0), ("mine-0", 1), ("mine-1", 0)], "its place in its own request"
+
+
+def test_a_verdict_has_the_id_that_the_service_logged(connect: Connect, flaky: FlakyServer) -> None:
+    reply = json_reply({"data": {"text": "굿", "sentiment": "긍정", "score": 1}})
+    for header, expected in (("gateway-1", "gateway-1"), ("no id", "mine-1")):
+        flaky.script.append(Reply(200, {**reply.headers, "X-Request-ID": header}, reply.body))
+        assert connect().analyze("굿", request_id="mine-1").request_id == expected
+
+
+def test_a_correction_is_retried_as_it_was(connect: Connect, flaky: FlakyServer) -> None:
+    flaky.script += [OVERLOADED, Reply(reset=True), Reply(502)]
+    assert connect().correct("긍정", text="굿").label == "긍정"
+    assert len(flaky.asked) == 4
+    assert len(set(flaky.ids())) == 1
+    assert [asked.body for asked in flaky.asked] == [{"label": "긍정", "text": "굿"}] * 4
+
+
+def test_a_service_that_keeps_no_corrections_is_not_asked_again(connect: Connect, flaky: FlakyServer) -> None:
+    flaky.always = NO_JOURNAL
+    with pytest.raises(CorrectionNotKept, match="503: T: JOURNAL_FOLDER is not set") as caught:
+        connect().correct("부정", text=TELLTALE, keep_text=True)
+    error = caught.value
+    assert (error.status, error.request_id, error.retry_after_s) == (503, "logged-1", 1.0)
+    assert error.type == "urn:nsmc-sentiment:problem:no-journal"
+    assert "given up" not in str(error)
+    assert TELLTALE not in str(error)
+    assert len(flaky.asked) == 1
+
+
+CORRECTION = {"label": "부정", "text_digest": None, "text_kept": False}
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (json_reply({"data": CORRECTION}), "status 200"),
+        (json_reply({}, 202), "data is missing"),
+        (json_reply({"data": CORRECTION | {"label": "긍정"}}, 202), "another label"),
+        (json_reply({"data": CORRECTION | {"label": None}}, 202), "label is missing"),
+        (json_reply({"data": CORRECTION | {"text_digest": 1}}, 202), "text_digest is missing or no str"),
+        (json_reply({"data": CORRECTION | {"text_kept": "no"}}, 202), "text_kept is missing or no bool"),
+    ],
+)
+def test_a_correction_is_answered_as_the_contract_says(
+    connect: Connect, flaky: FlakyServer, reply: Reply, said: str
+) -> None:
+    flaky.script.append(reply)
+    with pytest.raises(UnexpectedAnswer, match=said):
+        connect().correct("부정", request_id="r-1")
+    assert len(flaky.asked) == 1
 
 
 def test_health_and_model_info(connect: Connect, flaky: FlakyServer) -> None:
@@ -309,6 +402,18 @@ def test_wrong_arguments_are_refused_before_anything_is_sent(connect: Connect, f
         client.batch(["굿", float("nan")])
     with pytest.raises(ValueError, match="request_id"):
         client.analyze("굿", request_id="two words")
+    for arguments in ({}, {"text": TELLTALE, "request_id": "r"}, {"text": TELLTALE, "text_digest": "d"}):
+        with pytest.raises(ValueError, match="exactly one of text, text_digest and request_id"):
+            client.correct("부정", **arguments)
+    with pytest.raises(ValueError, match="index is that of a review within request_id"):
+        client.correct("부정", text=TELLTALE, index=1)
+    with pytest.raises(ValueError, match="keep_text needs text"):
+        client.correct("부정", request_id="r", keep_text=True)
+    for label in ("중립", TELLTALE):
+        with pytest.raises(ValueError, match=r"^label must be one of 부정, 긍정$"):
+            client.correct(label, text="굿")
+    with pytest.raises(TypeError, match="text_digest is a bytes"):
+        client.correct("부정", text_digest=b"ab")
     for wrong in ({"batch_size": 0}, {"concurrency": 0}, {"concurrency": 101}, {"request_id": "x" * 127}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             client.analyze_all(["굿"], **wrong)
@@ -345,6 +450,7 @@ def test_a_closed_client_says_so(flaky: FlakyServer) -> None:
     [
         RequestRejected("M", request_id="r", status=422, type="t", title="T", detail="D", field="text", index=3),
         Overloaded("M", request_id="r", status=503, type="t", retry_after_s=2.0),
+        CorrectionNotKept("M", request_id="r", status=503, type="t", retry_after_s=1.0),
         DeadlineExceeded("M", request_id="r"),
     ],
 )
@@ -356,6 +462,8 @@ def test_errors_and_verdicts_cross_processes(error: SentimentError) -> None:
     verdict = Verdict("굿", "긍정", 0.75, {"긍정": 0.75})
     assert pickle.loads(pickle.dumps(verdict)) == verdict  # noqa: S301
     assert len({verdict, verdict}) == 1
+    correction = Correction("부정", DIGEST, True)
+    assert pickle.loads(pickle.dumps(correction)) == correction  # noqa: S301
 
 
 def test_lone_surrogates_are_the_services_to_judge(connect: Connect, flaky: FlakyServer) -> None:

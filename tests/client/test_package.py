@@ -18,7 +18,7 @@ PACKAGE = CLIENT / "nsmc_sentiment"
 
 def test_public_names() -> None:
     tree = {name for name, value in vars(errors).items() if inspect.isclass(value)}
-    answers = {"Health", "ModelInfo", "Sentiment", "Verdict"}
+    answers = {"Correction", "Health", "Label", "ModelInfo", "Sentiment", "Verdict"}
     clients = {"AsyncSentimentClient", "SentimentClient", "RetryPolicy", "__version__"}
     assert set(nsmc_sentiment.__all__) == tree | answers | clients
     assert all(hasattr(nsmc_sentiment, name) for name in nsmc_sentiment.__all__)

@@ -9,6 +9,7 @@ from nsmc_sentiment.calls import Flags
 from nsmc_sentiment.course import Course, Done, Pause
 from nsmc_sentiment.errors import (
     ConnectionFailed,
+    CorrectionNotKept,
     DeadlineExceeded,
     Overloaded,
     RequestRejected,
@@ -161,6 +162,16 @@ def test_of_broken_attempts_only_connections_are_retried(error: type[SentimentEr
     assert isinstance(course().after(BROKEN), Pause)
     with pytest.raises(error):
         course().after(Broken(error, "so it is"))
+
+
+def test_what_only_an_operator_can_change_is_not_retried_and_costs_nothing() -> None:
+    budget = RetryBudget(0.0, 1)
+    call = calls.correct("부정", text="비밀리뷰")
+    headers = {"content-type": "application/problem+json", "retry-after": "1"}
+    body = b'{"type":"urn:nsmc-sentiment:problem:%s"}'
+    with pytest.raises(CorrectionNotKept):
+        course(call=call, budget=budget).after(Answered(503, headers, body % b"no-journal"))
+    assert paused_s(course(call=call, budget=budget).after(Answered(503, headers, body % b"no-model"))) >= 1.0
 
 
 def test_no_attempt_begins_after_the_deadline() -> None:

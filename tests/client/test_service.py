@@ -1,24 +1,37 @@
 """The clients and the service agree: its real routes and a real (tiny) model, served by uvicorn."""
 
+import asyncio
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from nsmc_sentiment import Overloaded, RequestRejected, RetryPolicy, SentimentClient, ServiceUnavailable
+from nsmc_sentiment import (
+    Correction,
+    CorrectionNotKept,
+    Overloaded,
+    RequestRejected,
+    RetryPolicy,
+    SentimentClient,
+    ServiceUnavailable,
+)
 from prometheus_client import CollectorRegistry
 
+from data import journal as kept
 from data.bundle import Bundle
+from data.journal import Judged, Reading, text_digest
 from serving.api import PREFIX
 from serving.app import create_app
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
 from serving.errors import Overloaded as QueueFull
+from serving.journal import Journal
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
@@ -58,11 +71,12 @@ class Service:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         self.refresh()
 
-    def refresh(self) -> None:
-        """A batcher that works and a cache that is empty."""
+    def refresh(self, journal: Journal | None = None) -> None:
+        """A batcher that works, a cache that is empty, and the journal, if there is to be one."""
         self.batcher = DirectBatcher(self.model)
         cache = TieredCache(100, self.metrics)
-        self.app.state.slots = Slots(Sentiment(self.model, self.batcher, cache, self.metrics))
+        self.app.state.slots = Slots(Sentiment(self.model, self.batcher, cache, self.metrics, journal))
+        self.app.state.journal = journal
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -94,6 +108,16 @@ def connect(request: pytest.FixtureRequest, service: Service) -> Iterator[Connec
             return client
 
         yield made
+
+
+@pytest.fixture
+def journal(service: Service, tmp_path: Path) -> Iterator[Journal]:
+    """What a service with JOURNAL_FOLDER keeps."""
+    journal = Journal(tmp_path / "journal", 1 << 20)
+    service.refresh(journal)
+    yield journal
+    service.refresh()
+    asyncio.run(journal.close())
 
 
 def positive(service: Service, text: str) -> float:
@@ -209,6 +233,61 @@ def test_an_overload_passes(service: Service) -> None:
         assert client.analyze(TELLTALE).text == TELLTALE
     assert time.monotonic() - started >= 1.0
     recovery.join()
+
+
+def test_a_correction_finds_the_review_of_a_verdict(connect: Connect, journal: Journal, tmp_path: Path) -> None:
+    client = connect()
+    texts = ["굿", "<b>별로</b>", "그냥 그래요", "굿"]
+    verdicts = [*client.analyze_all(texts, batch_size=2), client.analyze("굿")]
+    assert verdicts[-1].cached
+    for verdict in verdicts:
+        correction = client.correct("부정", request_id=verdict.request_id, index=verdict.index)
+        assert correction == Correction("부정", None, False)
+    asyncio.run(journal.flush())
+    judged = {line.request: line.digests for line in Reading().lines_of(Judged, tmp_path / "journal")}
+    found = [judged[line.request][line.index] for line in Reading().lines_of(kept.Correction, tmp_path / "journal")]
+    assert found == [text_digest(text) for text in ("굿", "별로", "그냥 그래요", "굿", "굿")]
+
+
+def test_a_text_is_kept_only_where_the_caller_says_so(connect: Connect, journal: Journal, tmp_path: Path) -> None:
+    client = connect()
+    digest = text_digest(TELLTALE)
+    first = client.correct("긍정", text=f" <b>{TELLTALE}</b>")
+    assert first == Correction("긍정", digest, False)
+    assert first.text_digest is not None
+    assert client.correct("부정", text_digest=first.text_digest) == Correction("부정", digest, False)
+    corrections = [*Reading().lines_of(kept.Correction, tmp_path / "journal")]
+    assert [(line.label, line.digest, line.text) for line in corrections] == [(1, digest, None), (0, digest, None)]
+    assert client.correct("부정", text=TELLTALE, keep_text=True) == Correction("부정", digest, True)
+    *_, last = Reading().lines_of(kept.Correction, tmp_path / "journal")
+    assert last.text == TELLTALE
+
+
+@pytest.mark.parametrize(
+    ("named", "slug", "field"),
+    [
+        ({"text": "<br>"}, "empty-text", "text"),
+        ({"text_digest": TELLTALE}, "invalid-request", "text_digest"),
+        ({"request_id": TELLTALE}, "invalid-request", "request_id"),
+        ({"request_id": "r", "index": -1}, "invalid-request", "index"),
+    ],
+)
+def test_a_correction_of_no_review_is_refused(
+    connect: Connect, journal: Journal, named: dict[str, Any], slug: str, field: str
+) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        connect().correct("부정", **named)
+    error = caught.value
+    assert (error.status, error.type, error.field) == (422, PROBLEM + slug, field)
+    assert TELLTALE not in str(error)
+
+
+def test_a_service_that_keeps_no_corrections_says_so_at_once(connect: Connect) -> None:
+    started = time.monotonic()
+    with pytest.raises(CorrectionNotKept, match="JOURNAL_FOLDER is not set") as caught:
+        connect().correct("부정", text=TELLTALE)
+    assert time.monotonic() - started < 1.0, "it asks for a second before the next attempt"
+    assert caught.value.type == f"{PROBLEM}no-journal"
 
 
 def test_a_service_that_is_too_slow_says_so(connect: Connect, service: Service) -> None:

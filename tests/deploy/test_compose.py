@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.container.generate import BENTO_UID_GID
 from jsonschema import Draft202012Validator
 
 from pipelines.demo import free_port
@@ -179,10 +180,30 @@ def test_a_replica_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models_are_mounted_where_the_image_looks_for_them(service: str) -> None:
     assert set(IMAGE) >= FIXED
     where = IMAGE["MODEL_STORE"]
-    assert compose()["services"][service]["volumes"] == [f"models:{where}:ro"]
-    assert compose(MODELS="/srv/models")["services"][service]["volumes"] == [f"/srv/models:{where}:ro"]
+    assert compose()["services"][service]["volumes"][0] == f"models:{where}:ro"
+    assert compose(MODELS="/srv/models")["services"][service]["volumes"][0] == f"/srv/models:{where}:ro"
     # for whoever fills in MODELS
     assert re.search(rf"^# .*MODEL_STORE\b.*{where}\b.*\n# .*\n#MODELS=", EXAMPLE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("service", REPLICAS)
+def test_a_journal_is_kept_where_it_is_asked_for(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert replica(monkeypatch, service).journal_folder is None
+    assert compose()["services"][service]["volumes"][1:] == ["journal:/journal"]  # to be written to
+    assert compose(JOURNAL="/srv/journal")["services"][service]["volumes"][1:] == ["/srv/journal:/journal"]
+    # what whoever turns it on is told to set leads there
+    (where,) = re.findall(r"^# .*\bJOURNAL_FOLDER=(\S+), .*\n# .*\n#JOURNAL=", EXAMPLE, re.MULTILINE)
+    assert where == "/journal"
+    settings = replica(monkeypatch, service, JOURNAL_FOLDER=where, JOURNAL_MIB="3")
+    assert (settings.journal_folder, settings.journal_mib) == (Path(where), 3)
+
+
+@pytest.mark.parametrize("file", ["deploy/compose.yaml", "docs/deployment.md"])
+def test_the_journals_folder_is_given_to_the_images_user(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    told = re.findall(r"--entrypoint chown (?:\\\n\s*#\s*)?(\S+) (\S+) (\S+)$", text, re.MULTILINE)
+    assert told == [("sentiment", f"{BENTO_UID_GID}:{BENTO_UID_GID}", "/journal")]
+    assert f" {BENTO_UID_GID}," in EXAMPLE
 
 
 def test_what_is_published_is_the_balancer_and_loopback() -> None:

@@ -25,7 +25,11 @@ from tests.deploy.prometheus import selectors, tool
 
 ROOT = Path(__file__).parent.parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-SERVING = ("overlays/cpu", "overlays/gpu", "overlays/argo")
+OVERLAYS = ("overlays/cpu", "overlays/gpu", "overlays/argo")
+ADDED = ("components/tracing", "components/journal")
+"""Which no overlay here has: an overlay of one's own adds them."""
+SERVING = (*OVERLAYS, *(f"{overlay} {component}" for overlay in OVERLAYS for component in ADDED))
+"""Folders, each put upon those before it."""
 TRAINING = ("training", "training-nodes")
 ENTRANCES = (*SERVING, "models", *TRAINING)
 UNREFERENCED = {"adapter/values.yaml", "training/Dockerfile"}
@@ -116,6 +120,14 @@ def built(folder: Path, objects: Objects | None = None) -> Objects:
     return objects
 
 
+def rendered(entrance: str) -> Objects:
+    """What the folders of an entrance are together."""
+    objects: Objects = {}
+    for folder in entrance.split():
+        built(KUBERNETES / folder, objects)
+    return objects
+
+
 def pod_of(thing: dict[str, Any]) -> dict[str, Any]:
     return dict(thing["spec"]["template"]["spec"])
 
@@ -195,7 +207,7 @@ def test_every_file_is_used_and_every_reference_is_there() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_objects_fit_the_published_schemas(entrance: str, version: str) -> None:
     kinds = set()
-    for (kind, _), thing in built(KUBERNETES / entrance).items():
+    for (kind, _), thing in rendered(entrance).items():
         if kind in EXTENSIONS:
             continue
         kubernetes_validate.validate(thing, version, strict=True)
@@ -212,7 +224,7 @@ def test_a_wrong_object_does_not_fit() -> None:
 
 @pytest.mark.parametrize("entrance", SERVING)
 def test_settings_are_the_services(entrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects = built(KUBERNETES / entrance)
+    objects = rendered(entrance)
     settings = settings_of(objects, monkeypatch)
     assert settings.workers == 1
     limits = the_service(objects)["resources"]["limits"]
@@ -239,7 +251,7 @@ def test_variables_of_libraries_are_read_by_them() -> None:
 
 @pytest.mark.parametrize("entrance", SERVING)
 def test_ports_and_paths_are_the_services(entrance: str, probes: set[str]) -> None:
-    objects = built(KUBERNETES / entrance)
+    objects = rendered(entrance)
     container = the_service(objects)
     assert [port["containerPort"] for port in container["ports"]] == [BentoMLContainer.http.port.get()]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -263,12 +275,16 @@ def test_what_is_for_those_inside_has_no_route(probes: set[str]) -> None:
     open_paths = {match["path"]["value"] for rule in rules for match in rule["matches"]}
     assert not open_paths & probes
     assert not any("rollout" in path for path in open_paths)
-    assert not {match["path"]["value"] for rule in rules for match in rule["matches"]} & {"/api/v1/sentiment"}
+    assert "/api/v1/sentiment" not in open_paths
+    # for callers that you know, which an overlay says
+    feedback = "/api/v1/sentiment/feedback"
+    assert feedback in paths()
+    assert feedback not in open_paths
 
 
 @pytest.mark.parametrize("entrance", SERVING)
 def test_a_replica_has_time_to_stop(entrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects = built(KUBERNETES / entrance)
+    objects = rendered(entrance)
     settings = settings_of(objects, monkeypatch)
     deployment = objects["Deployment", "nsmc-sentiment"]
     assert pod_of(deployment)["terminationGracePeriodSeconds"] > settings.drain_s + settings.timeout_s
@@ -282,8 +298,7 @@ def test_a_replica_has_time_to_stop(entrance: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_what_is_named_is_there(entrance: str) -> None:
     before = {"training-nodes": "training", "models": "overlays/cpu"}
-    objects = built(KUBERNETES / before[entrance]) if entrance in before else {}
-    objects = built(KUBERNETES / entrance, objects)
+    objects = rendered(f"{before.get(entrance, '')} {entrance}")
     for name, pod in pods(objects).items():
         volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
         claimed = {
@@ -331,12 +346,12 @@ def test_what_is_named_is_there(entrance: str) -> None:
 
 @pytest.mark.parametrize("entrance", SERVING)
 def test_the_autoscaler_asks_for_what_the_adapter_gives(entrance: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects = built(KUBERNETES / entrance)
+    objects = rendered(entrance)
     spec = objects["HorizontalPodAutoscaler", "nsmc-sentiment"]["spec"]
     target = spec["scaleTargetRef"]
     assert (target["kind"], target["name"]) in objects
     assert target["apiVersion"] == objects[target["kind"], target["name"]]["apiVersion"]
-    assert target["kind"] == ("Rollout" if entrance == "overlays/argo" else "Deployment")
+    assert target["kind"] == ("Rollout" if entrance.startswith("overlays/argo") else "Deployment")
     rules = documents(KUBERNETES / "adapter" / "values.yaml")[0]["rules"]["custom"]
     asked = {metric["pods"]["metric"]["name"]: metric["pods"]["target"]["averageValue"] for metric in spec["metrics"]}
     assert set(asked) == {rule["name"]["as"] for rule in rules}
@@ -406,7 +421,7 @@ def seconds(duration: str) -> float:
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_no_container_may_more_than_it_must(entrance: str) -> None:
-    for name, pod in pods(built(KUBERNETES / entrance)).items():
+    for name, pod in pods(rendered(entrance)).items():
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False
@@ -426,7 +441,7 @@ def test_models_are_mounted_where_the_image_looks_for_them(entrance: str) -> Non
 
     envs = yaml.safe_load((ROOT / "bentofile.yaml").read_text(encoding="utf-8"))["envs"]
     (where,) = [variable["value"] for variable in envs if variable["name"] == "MODEL_STORE"]
-    objects = built(KUBERNETES / entrance)
+    objects = rendered(entrance)
     mounts = {mount["name"]: mount for mount in the_service(objects)["volumeMounts"]}
     assert mounts["models"] == {"name": "models", "mountPath": where, "readOnly": True}
     pod = pod_of(objects["Deployment", "nsmc-sentiment"])
@@ -447,6 +462,27 @@ def test_a_pod_writes_into_the_volume_that_replicas_read_and_has_no_traffic() ->
     folders = [KUBERNETES / entrance for entrance in ("models", "overlays/cpu")]
     files = [yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8")) for folder in folders]
     assert files[0]["images"] == files[1]["images"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_journal_is_kept_where_its_component_is(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of(rendered(overlay), monkeypatch).journal_folder is None
+    objects = rendered(f"{overlay} components/journal")
+    settings = settings_of(objects, monkeypatch)
+    mounts = {mount["name"]: mount for mount in the_service(objects)["volumeMounts"]}
+    # to be written to, by whom the volume is given to
+    assert mounts["journal"] == {"name": "journal", "mountPath": str(settings.journal_folder)}
+    context = pod_of(objects["Deployment", "nsmc-sentiment"])["securityContext"]
+    assert context["fsGroup"] == context["runAsGroup"]
+    claim = objects["PersistentVolumeClaim", "journal"]["spec"]
+    assert claim["accessModes"] == ["ReadWriteMany"]
+    workers = objects["HorizontalPodAutoscaler", "nsmc-sentiment"]["spec"]["maxReplicas"] * settings.processes
+    workers *= 2 if overlay == "overlays/argo" else 1
+    assert mib(claim["resources"]["requests"]["storage"]) > 2 * workers * settings.journal_mib
+
+
+def mib(size: str) -> int:
+    return int(size[:-2]) * {"Mi": 1, "Gi": 1024}[size[-2:]]
 
 
 def test_training_on_one_machine_is_the_real_command() -> None:

@@ -10,8 +10,9 @@ from starlette.types import Message
 
 from serving.api import BUSIEST, PREFIX
 from serving.app import create_app
+from serving.body import LINGER_BYTES
 from serving.boundary import RequestBoundary
-from serving.express import LINGER_BYTES, Express
+from serving.express import Express
 from serving.sentiment import Sentiment
 from serving.settings import Settings
 from serving.slots import Slots
@@ -98,7 +99,7 @@ async def test_a_body_that_is_refused_is_read_to_its_end_within_bounds(app: Fast
 
 
 async def test_a_caller_that_stops_sending_is_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.express.LINGER_S", 0.05)
+    monkeypatch.setattr("serving.body.LINGER_S", 0.05)
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -105,7 +105,7 @@ async def test_what_was_judged_can_be_named_afterwards(
         ({"label": "중립", "text": "a"}, "label", "'부정' or '긍정'"),
         ({"text": "a"}, "label", "Field required"),
         ({"label": "부정", "text": "<br>"}, "text", "empty after cleaning"),
-        ({"label": "부정", "text": "가" * 10_001}, "text", "at most 10000 characters"),
+        ({"label": "부정", "text": "가" * 10_001}, "text", "at most 10,000 are allowed"),
         ({"label": "부정", "text_digest": "abc"}, "text_digest", "pattern"),
         ({"label": "부정", "request_id": "a b"}, "request_id", "pattern"),
         ({"label": "부정", "request_id": "a", "index": -1}, "index", "greater than or equal to 0"),
