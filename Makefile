@@ -18,7 +18,7 @@ LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout gpu-check image image-smoke tools lock clean
+.PHONY: help install demo profile repro sweep compare serve key sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout gpu-check image image-smoke tools lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ help: ## Show this list / 이 목록 보기
 	@echo "  NSMC_SOURCE=FOLDER|URL                                      where NSMC's files are taken from"
 	@echo "  GRID=\"train.learning_rate=3e-4,5e-4 train.seed=1,2\"        what sweep tries, every combination"
 	@echo "  A=3 B=champion                                              what compare compares (candidate, champion), JSON=1"
-	@echo "  WORKSPACE=workspaces/demo   PORT=3000                       what serve and ui show, and where"
+	@echo "  WORKSPACE=workspaces/demo   PORT=3000   HOST=0.0.0.0        what serve and ui show, and where"
 
 install: $(READY) ## Set up .venv with locked packages / 가상 환경 설치
 
@@ -55,7 +55,10 @@ compare: $(READY) ## Two versions A and B on the same test, or SHADOW=1 / 두 �
 		$(if $(SHADOW),--shadow) $(if $(JSON),--json)
 
 serve: $(READY) ## Serve the packaged champion on PORT / 서비스 실행
-	$(BIN)/python -m pipelines.serve --workspace $(WORKSPACE) --port $(PORT)
+	$(BIN)/python -m pipelines.serve --workspace $(WORKSPACE) --port $(PORT) $(if $(HOST),--host $(HOST))
+
+key: $(READY) ## API keys: OWNER=kim [SCOPES=predict,feedback,admin] [DAYS=90], REVOKE=ID, or all / API 키 관리
+	@$(BIN)/python -m serving.access $(if $(OWNER),create $(OWNER) $(if $(SCOPES),--scopes $(SCOPES)) $(if $(DAYS),--days $(DAYS)),$(if $(REVOKE),revoke $(REVOKE),list))
 
 sign: $(READY) ## Sign the packaged model, or TAG, with SIGNING_KEY / 모델 서명
 	$(BIN)/python -m pipelines.sign $(TAG)

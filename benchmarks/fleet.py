@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from pipelines.demo import free_port, stop
+from pipelines.serve import LOOPBACK
 from serving.rollout.gates import Limits
 from serving.rollout.operator import Operator, Order
 from serving.rollout.redis_store import RedisStore
@@ -185,7 +186,7 @@ def _service(
     line = [sys.executable, "-m", "bentoml", "serve", "serving.service:SentimentService"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*line, "--arg", f"model_tag={tag}", "--port", str(port)],
+            [*line, "--arg", f"model_tag={tag}", "--host", LOOPBACK, "--port", str(port)],
             cwd=ROOT,
             env=dict(environment),
             stdout=output,

@@ -1,4 +1,4 @@
-"""Serve the Bento that was packaged last: ``python -m pipelines.serve [--workspace FOLDER] [--port N]``."""
+"""Serve the Bento that was packaged last: ``python -m pipelines.serve [--workspace FOLDER] [--host H] [--port N]``."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ from pipelines.stage import run
 
 PATHS = ("SIGNING_PUBLIC_KEY", "MODEL_STORE", "ROLLOUT_FOLDER", "JOURNAL_FOLDER", "KEYS_FILE")
 """Settings of the service that name a place."""
+LOOPBACK = "127.0.0.1"
 STORE_FOLDER = "bentoml"
 """Where a workspace keeps a Bento store of its own, if it does."""
 
@@ -39,18 +40,19 @@ def bento_tag(workspace: Path) -> str:
         ) from error
 
 
-def command(workspace: Path, port: int) -> list[str]:
+def command(workspace: Path, port: int, host: str = LOOPBACK) -> list[str]:
     """The server's command line. Raises PackagingError where nothing was packaged."""
-    return [sys.executable, "-m", "bentoml", "serve", bento_tag(workspace), "--port", str(port)]
+    return [sys.executable, "-m", "bentoml", "serve", bento_tag(workspace), "--host", host, "--port", str(port)]
 
 
 def main() -> None:
     """Command line: workspace and port. The server takes this process's place."""
     parser = argparse.ArgumentParser(prog="pipelines.serve", description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path())
+    parser.add_argument("--host", default=LOOPBACK, help="0.0.0.0 for other machines, too; callers then need keys")
     parser.add_argument("--port", type=int, default=3000)
     arguments = parser.parse_args()
-    line = command(arguments.workspace, arguments.port)
+    line = command(arguments.workspace, arguments.port, arguments.host)
     variables = environment(arguments.workspace)
     # BentoML serves from the Bento's own folder, where a relative path leads elsewhere
     variables |= {name: str(Path(variables[name]).resolve()) for name in PATHS if variables.get(name)}

@@ -26,8 +26,8 @@ OPEN = {*PROBES, *page.ASSETS, "/schema.json", f"{PREFIX}/health", f"{PREFIX}/op
 
 def guard(own: FastAPI) -> Middleware:
     """What asks for keys, in front of all routes; ``own`` is the application whose state knows them."""
-    rules = {"feedback": {routes_feedback.FEEDBACK}, "admin": f"{routes_rollout.ROLLOUT}/"}
-    return Middleware(Guard, own=own, open=OPEN, **rules)
+    feedback, admin = {routes_feedback.FEEDBACK}, f"{routes_rollout.ROLLOUT}/"
+    return Middleware(Guard, own=own, open=OPEN, feedback=feedback, admin=admin)
 
 
 def paths() -> set[str]:

@@ -13,6 +13,7 @@ import hmac
 import logging
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ WAITING_BYTES = 8 << 20
 MOST_WORKERS = 1_024
 SALT_FILE = "callers.salt"
 _CALLER_DIGITS = 16
+_SALT_BYTES = 32
 _DIGITS = 4
 
 
@@ -136,15 +138,14 @@ def _opened(file: Path) -> int:
 
 def _salt(file: Path) -> bytes:
     """Made by whoever comes first."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.touch(mode=0o600)
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # of containers, many have one pid
     try:
-        temporary.write_bytes(secrets.token_bytes(32))
-        os.link(temporary, file)
-    except FileExistsError:
-        pass
+        os.write(descriptor, secrets.token_bytes(_SALT_BYTES))
+        with suppress(FileExistsError):
+            os.link(name, file)
     finally:
-        temporary.unlink()
+        os.close(descriptor)
+        Path(name).unlink()
     return file.read_bytes()
 
 

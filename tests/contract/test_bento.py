@@ -31,7 +31,8 @@ def test_the_bento_holds_what_the_service_and_its_commands_import() -> None:
     included = {path.relative_to(ROOT) for pattern in BENTOFILE["include"] for path in ROOT.glob(pattern)}
     assets = {Path("serving/page") / name for name, _ in page.ASSETS.values()}
     assets |= {path.relative_to(ROOT) for path in behaviour.CASES.iterdir()}
-    imported = closure(ROOT, "serving.service")[0] | closure(ROOT, "serving.rollout.__main__")[0]
+    entrances = ("serving.service", "serving.rollout.__main__", "serving.access.__main__")
+    imported = set().union(*(closure(ROOT, entrance)[0] for entrance in entrances))
     assert included == imported | assets
 
 

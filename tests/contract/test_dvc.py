@@ -34,7 +34,7 @@ def test_code_dependencies_are_the_imports(stage: str) -> None:
     if stage in launch.STAGES:
         expected |= {path.as_posix() for path in closure(ROOT, "pipelines.launch")[0]}
     if stage == "package":  # it builds the service's files into the Bento
-        for entrance in ("serving.service", "serving.rollout.__main__"):
+        for entrance in ("serving.service", "serving.rollout.__main__", "serving.access.__main__"):
             expected |= {path.as_posix() for path in closure(ROOT, entrance)[0]}
         expected |= {"bentofile.yaml", "requirements/serve.txt"}
     if "data/behaviour.py" in expected:

@@ -24,7 +24,8 @@ from data.nsmc import read
 from data.probability import Calibration
 from data.text import clean
 from pipelines import artifacts
-from pipelines.demo import PREFIX, call, serving
+from pipelines.demo import PREFIX, call, free_port, serving, stop
+from pipelines.serve import command, environment
 from pipelines.votes import read as read_votes
 from serving.engine.choose import Wanted
 from serving.model import Model
@@ -34,6 +35,7 @@ from training import model as models
 from training.predict import logits
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+WORKERS_START_S = 60.0
 ODD = [
     "<b>정말</b> 재미있어요 &amp; 감동",
     "ㅋㅋㅋㅋㅋㅋ",
@@ -279,6 +281,14 @@ def test_redis_keeps_answers_beyond_the_process_and_no_text(
     assert "비밀" not in log
 
 
+def all_ready(base: str, workers: int) -> None:
+    """Wait until that many answer; a service is ready as soon as one is."""
+    until = time.monotonic() + WORKERS_START_S
+    while f"sentiment_ready {workers}.0" not in urllib.request.urlopen(f"{base}/metrics", timeout=10).read().decode():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 def test_corrections_name_requests_of_any_worker(
     reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +297,7 @@ def test_corrections_name_requests_of_any_worker(
     monkeypatch.setenv("WORKERS", "2")
     private, public = "비밀스러운 리뷰", "이건 <b>남겨도</b> 됩니다"
     with serving(reproduced.folder) as base:
+        all_ready(base, 2)
 
         def ask(number: int) -> str:
             body = json.dumps({"texts": [f"{private} {number}", "남의 리뷰"]}).encode()
@@ -318,6 +329,70 @@ def test_corrections_name_requests_of_any_worker(
     log = (reproduced.folder / "serve.log").read_text()
     journals = [path.read_text() for path in (tmp_path / "journal").glob("*.ndjson")]
     assert not any("비밀" in content for content in (log, *journals))
+
+
+def test_keys_are_in_force_on_all_workers_within_seconds(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYS_FILE", str(tmp_path / "keys.json"))
+    monkeypatch.setenv("ACCESS", "keys")
+    monkeypatch.setenv("WORKERS", "2")
+
+    def keys(*arguments: str) -> str:
+        line = [sys.executable, "-m", "serving.access", *arguments]
+        return subprocess.run(line, cwd=reproduced.folder, check=True, capture_output=True, text=True).stdout.strip()
+
+    with serving(reproduced.folder) as base:
+        all_ready(base, 2)
+
+        def status(reads: str) -> int:
+            request = urllib.request.Request(f"{base}{PREFIX}/model-info", headers={"Authorization": f"Bearer {reads}"})
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        def agreed(reads: str, wanted: int) -> float:
+            """After how long so many requests, each of a connection of its own, all end so."""
+            began = time.monotonic()
+            with ThreadPoolExecutor(8) as pool:
+                while set(pool.map(status, [reads] * 40)) != {wanted}:
+                    assert time.monotonic() - began < 5.0
+            return time.monotonic() - began
+
+        reads = keys("create", "backend")
+        agreed(reads, 200)
+        successor = keys("create", "backend")
+        agreed(successor, 200)
+        keys("revoke", reads.split("_")[1])
+        agreed(reads, 401)
+        assert status(successor) == 200
+        (tmp_path / "keys.json").write_text("not what it was")
+        time.sleep(2.5)
+        assert (status(successor), status(reads)) == (200, 401), "what cannot be read changes nothing"
+    log = (reproduced.folder / "serve.log").read_text()
+    assert "KEYS_FILE cannot be read" in log
+    assert not any(each.split("_", 2)[2] in log for each in (reads, successor))
+
+
+def test_what_anybody_reaches_does_not_start_without_keys(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYS_FILE", str(tmp_path / "keys.json"))
+    port, log = free_port(), tmp_path / "log"
+    line = command(reproduced.folder, port, "0.0.0.0")  # noqa: S104 - that is what is tried
+    with log.open("wb") as output:
+        server = subprocess.Popen(line, env=environment(reproduced.folder), stdout=output, stderr=subprocess.STDOUT)
+    try:
+        until = time.monotonic() + 60
+        while "there are no keys" not in log.read_text() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert f"the service listens on 0.0.0.0:{port}, where other machines reach it" in log.read_text()
+        with pytest.raises(OSError, match=r"refused|reset|timed out|503"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2)
+    finally:
+        stop(server)
 
 
 def test_sigterm_is_told_first_and_loses_nothing(reproduced: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

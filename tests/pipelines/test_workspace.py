@@ -33,4 +33,4 @@ def test_a_workspace_with_a_store_of_its_own_is_served_from_it(tmp_path: Path, m
     (tmp_path / serve.STORE_FOLDER).mkdir()
     assert serve.environment(tmp_path)["BENTOML_HOME"] == str(tmp_path / serve.STORE_FOLDER)
     artifacts.write_json(tmp_path / artifacts.PACKAGE, {"bento_tag": "nsmc-sentiment:v1"})
-    assert serve.command(tmp_path, 3100)[-3:] == ["nsmc-sentiment:v1", "--port", "3100"]
+    assert serve.command(tmp_path, 3100)[-5:] == ["nsmc-sentiment:v1", "--host", "127.0.0.1", "--port", "3100"]

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from pydantic import SecretStr
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from serving.access.access import Access
+from serving.access.keys import SCOPES, issue
+from serving.access.store import FileKeys
 from serving.api import BUSIEST, PREFIX
-from serving.app import create_app, paths
+from serving.app import create_app, guard, paths
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
 from serving.express import Express
@@ -31,8 +34,8 @@ from tests.serving.conftest import DirectBatcher
 EXCLUDED = {f"{PREFIX}/stream": [positive_data_acceptance, negative_data_rejection]}
 """A text that holds nothing but markup is refused, and no schema can say so; a stream takes any line, and refuses it
 in a line."""
-KEY = "a key of sixteen characters or more"
-LIMITS = Settings(admin_key=SecretStr(KEY), max_texts=20, max_body_bytes=20_000)
+KEY, READS = issue("fuzz", SCOPES, 1.0, time.time())
+LIMITS = Settings(max_texts=20, max_body_bytes=20_000)
 OPERATIONS = [
     (path, method.upper()) for path, methods in create_app(LIMITS).openapi()["paths"].items() for method in methods
 ]
@@ -53,7 +56,13 @@ def document(model: Model, metrics: Metrics, tmp_path: Path) -> schemathesis.Bas
     app.state.operator = Operator(store, Limits(), 60.0)
     app.state.slots = Slots(Sentiment(model, DirectBatcher(model), TieredCache(100, metrics), metrics))
     app.state.journal = Journal(tmp_path / "journal", 1 << 20)
-    whole = RequestBoundary(Express(app, app, BUSIEST), metrics, paths())
+    keys = FileKeys(tmp_path / "keys.json")
+    asyncio.run(keys.add(KEY))
+    app.state.access = Access(keys, needed=True)
+    asyncio.run(app.state.access.refresh())
+    guarded = guard(app)
+    inner = guarded.cls(Express(app, app, BUSIEST), *guarded.args, **guarded.kwargs)
+    whole = RequestBoundary(inner, metrics, paths())
     return schemathesis.openapi.from_asgi(f"{PREFIX}/openapi.json", whole)
 
 
@@ -69,7 +78,7 @@ def test_every_answer_is_a_documented_one(
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def holds(case: "schemathesis.Case[Any]") -> None:
-        headers = {"Authorization": f"Bearer {KEY}"} if "/rollout/" in path else None
+        headers = {"Authorization": f"Bearer {READS}"}
         case.call_and_validate(headers=headers, excluded_checks=EXCLUDED.get(path, [positive_data_acceptance]))
 
     holds()

@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,23 @@ def test_each_process_has_files_of_its_own_and_all_one_name_for_a_caller(tmp_pat
     assert "kim" not in callers[0]
     assert Journal(tmp_path, MIB)._judged_file.name == "judged-1.ndjson", "those of a process that is gone are free"
     assert Journal(tmp_path / "other", MIB).caller("kim") != callers[0]
+
+
+def _salt_of(folder: Path, go: "threading.Barrier", said: "multiprocessing.Queue[str]") -> None:
+    go.wait(30)
+    said.put(Journal(folder, MIB).caller("kim"))
+
+
+def test_replicas_that_start_together_agree(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for attempt in range(10):
+        said, go = context.Queue(), context.Barrier(4)
+        processes = [context.Process(target=_salt_of, args=(tmp_path / str(attempt), go, said)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        assert len({said.get(timeout=30) for _ in processes}) == 1
+        for process in processes:
+            process.join(30)
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_at_start(tmp_path: Path) -> None:
