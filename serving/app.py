@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from serving import api, page, problems, routes_explain, routes_feedback, routes_rollout, stream
@@ -28,6 +29,23 @@ def guard(own: FastAPI) -> Middleware:
     """What asks for keys, in front of all routes; ``own`` is the application whose state knows them."""
     feedback, admin = {routes_feedback.FEEDBACK}, f"{routes_rollout.ROLLOUT}/"
     return Middleware(Guard, own=own, open=OPEN, feedback=feedback, admin=admin)
+
+
+def cross_origin(settings: Settings) -> list[Middleware]:
+    """What lets pages of other origins call, where there are any; a browser asks before it sends a key."""
+    if not settings.cors_origins:
+        return []
+    headers = ["Authorization", "Content-Type", "Cache-Control", "X-Client-ID", "X-Request-ID"]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=headers,
+            expose_headers=["X-Request-ID", "X-Model-Tag", "Retry-After"],
+            max_age=600,
+        )
+    ]
 
 
 def paths() -> set[str]:

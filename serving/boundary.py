@@ -67,6 +67,8 @@ class RequestBoundary:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[HEADER] = request_id
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Cache-Control", "no-store")  # an answer holds the review
                 answered_by = headers.get(MODEL_TAG)
             await send(message)
 

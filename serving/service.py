@@ -19,7 +19,7 @@ from data.errors import DataError, TextError
 from serving import stored
 from serving.access.admission import admission
 from serving.api import BUSIEST, VERSION
-from serving.app import PROBES, create_app, guard, paths
+from serving.app import PROBES, create_app, cross_origin, guard, paths
 from serving.batching import INFER, BatchingService, Inference, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
@@ -86,7 +86,7 @@ def _middlewares() -> list[Middleware]:
         logged=settings.access_log,
     )
     express = Middleware(Express, own=app, routes=BUSIEST)
-    return [*tracing.middlewares(PROBES), boundary, guard(app), express]
+    return [*tracing.middlewares(PROBES), boundary, *cross_origin(settings), guard(app), express]
 
 
 def _resources() -> dict[str, Any]:

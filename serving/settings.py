@@ -1,7 +1,7 @@
 """Settings of the service, from environment variables: frozen, ranges and cross-rules checked at start."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, FilePath, model_validator
 
@@ -51,6 +51,8 @@ class Settings(KeySettings):
 
     access: Literal["keys", "open"] | None = None
     """Whether callers need a key; without it, unless only this machine can reach the service. Commands always do."""
+    cors_origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/*?#\s]+$")], ...] = ()
+    """Origins whose pages may call the service from a browser, as a list of JSON; none but its own by itself."""
     model_store: Path | None = None
     """A second Bento model store to roll out from; it may be read-only, and need not be there."""
     signing_public_key: FilePath | None = None

@@ -1,6 +1,7 @@
 """Where the workers of one fleet keep their rollout, and what it is held to, from environment variables."""
 
 import os
+import re
 from pathlib import Path
 from typing import Self
 
@@ -46,4 +47,5 @@ class RolloutSettings(BaseSettings):
             problems = [f"{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors()]
             raise SettingInvalid("; ".join(problem.removeprefix(": ") for problem in problems)) from error
         except SettingsError as error:
-            raise SettingInvalid(f"ROLLOUT_LIMITS: it must be an object of JSON ({error.__cause__})") from error
+            name = re.search(r'field "(\w+)"', str(error))
+            raise SettingInvalid(f"{name[1].upper() if name else error}: it must be JSON ({error.__cause__})") from error

@@ -15,7 +15,7 @@ from serving.access.admission import admission
 from serving.access.keys import SCOPES, Key, issue
 from serving.access.store import FileKeys
 from serving.api import BUSIEST, PREFIX
-from serving.app import OPEN, create_app, guard, paths
+from serving.app import OPEN, create_app, cross_origin, guard, paths
 from serving.boundary import RequestBoundary
 from serving.errors import KeysUnreachable, SettingInvalid
 from serving.express import Express
@@ -269,3 +269,34 @@ async def test_keys_are_read_again_by_themselves(
         await asyncio.sleep(0.01)
     assert access.check(f"Bearer {reads}", "predict") == new
     running.cancel()
+
+
+async def test_pages_of_other_origins_may_call_only_where_they_are_named(
+    app: FastAPI, metrics: Metrics, given: dict[str, str]
+) -> None:
+    named = "https://shop.example"
+    (cors,), made = cross_origin(Settings(cors_origins=(named,))), guard(app)
+    assert cross_origin(Settings()) == []
+    inner = made.cls(Express(app, app, BUSIEST), *made.args, **made.kwargs)
+    whole = RequestBoundary(cors.cls(inner, *cors.args, **cors.kwargs), metrics, paths())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=whole), base_url="http://test") as client:
+        for origin, status in ((named, 200), ("https://evil.example", 400), ("null", 400)):
+            asked = {
+                "Origin": origin,
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization,content-type",
+            }
+            preflight = await client.options(f"{PREFIX}/analyze", headers=asked)
+            assert preflight.status_code == status
+            answer = await client.post(
+                f"{PREFIX}/analyze", json={"text": "굿"}, headers={"Origin": origin} | bearer(given["predict"])
+            )
+            assert answer.headers.get("Access-Control-Allow-Origin") == (named if status == 200 else None)
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+async def test_answers_are_not_kept_by_what_is_in_between(client: httpx.AsyncClient, given: dict[str, str]) -> None:
+    answer = await client.post(f"{PREFIX}/analyze", json={"text": "굿"}, headers=bearer(given["predict"]))
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert (await client.get("/")).headers["Cache-Control"] == "no-cache", "a page says by itself"
