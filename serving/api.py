@@ -5,7 +5,7 @@ import functools
 import gzip
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from data.errors import TextError
 from serving import body, problems, schema
+from serving.access.quota import Quota
 from serving.cache import ASK_AND_KEEP, Reuse
 from serving.engine.choose import Choice
 from serving.errors import DeadlineExceeded, ModelUnavailable, RequestInvalid
@@ -88,7 +89,7 @@ def within_deadline(route: Route) -> Route:
 
 
 router = APIRouter(prefix=PREFIX, tags=["sentiment"])
-JUDGING_PROBLEMS = problems.documented(400, 401, 403, 413, 415, 422, 503, 504)
+JUDGING_PROBLEMS = problems.documented(400, 401, 403, 413, 415, 422, 429, 503, 504)
 
 
 @router.post(
@@ -102,6 +103,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
     """Judge one review."""
     started = time.perf_counter()
     asked = await parsed(request, schema.AnalyzeRequest)
+    headers = await counted(request, 1)
     service = turn_of(request)
     try:
         with Watch(request):
@@ -110,7 +112,7 @@ async def analyze(request: Request) -> Utf8JsonResponse:
         raise InputProblem.of(error, "text") from error
     result = {"text": asked.text} | result_of(answer, probabilities=asked.return_probabilities)
     data = result | {"model_tag": service.model.tag, "processing_time_ms": elapsed_ms(started)}
-    return success(request, data)
+    return success(request, data, headers)
 
 
 @router.post(
@@ -127,6 +129,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
     limit = request.app.state.settings.max_texts
     if len(asked.texts) > limit:
         raise RequestInvalid(f"texts holds {len(asked.texts)} reviews; at most {limit} are allowed", "texts")
+    headers = await counted(request, len(asked.texts))
     service = turn_of(request)
     try:
         with Watch(request):
@@ -143,7 +146,7 @@ async def batch(request: Request) -> Utf8JsonResponse:
         "model_tag": service.model.tag,
         "processing_time_ms": elapsed_ms(started),
     }
-    return success(request, data)
+    return success(request, data, headers)
 
 
 @router.get(
@@ -255,10 +258,24 @@ def account_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def success(request: Request, data: dict[str, Any]) -> Utf8JsonResponse:
-    """The answer with ``data``, whose model is named in a header, too."""
-    response = Utf8JsonResponse({"status": "success", "data": data}, headers={MODEL_TAG: data["model_tag"]})
-    return response.packed_for(request)
+async def counted(request: Request, texts: int) -> dict[str, str]:
+    """Count ``texts`` towards the caller's quota; returns headers about it. Raises QuotaExceeded or RequestInvalid."""
+    return await counted_by(request.app.state.quota, request, texts)
+
+
+async def counted_by(quota: Quota | None, request: Request, texts: int) -> dict[str, str]:
+    """The same, for a request that another application answers."""
+    if quota is None:
+        return {}
+    address = request.client.host if request.client else ""
+    allowance = await quota.take(request.scope.get(KEY_ID), address, texts)
+    return {} if allowance is None else allowance.headers
+
+
+def success(request: Request, data: dict[str, Any], headers: Mapping[str, str]) -> Utf8JsonResponse:
+    """The answer with ``data`` and ``headers``, of which one names the model, too."""
+    named = {MODEL_TAG: data["model_tag"], **headers}
+    return Utf8JsonResponse({"status": "success", "data": data}, headers=named).packed_for(request)
 
 
 def reuse_of(request: Request) -> Reuse:

@@ -67,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.operator = None
     app.state.journal = None
     app.state.access = None
+    app.state.quota = None
     app.state.settings = settings
     for router in _ROUTERS:
         app.include_router(router)

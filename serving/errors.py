@@ -14,7 +14,8 @@ ServingError
 ├── KeyInvalid           a key that cannot be made, changed or read
 ├── KeysUnreachable      where keys are kept cannot be reached
 ├── NotAllowed           a request without a key that is live
-└── ScopeMissing         a request with a key that is for something else
+├── ScopeMissing         a request with a key that is for something else
+└── QuotaExceeded        a caller has had as much as it may have for now
 """
 
 
@@ -80,3 +81,12 @@ class NotAllowed(ServingError):
 
 class ScopeMissing(ServingError):
     """A request with a key that is for something else."""
+
+
+class QuotaExceeded(ServingError):
+    """A caller has had as much as it may have for now; ``headers`` say how much, ``retry_after_s`` when more."""
+
+    def __init__(self, message: str, headers: dict[str, str], retry_after_s: int) -> None:
+        super().__init__(message)
+        self.headers = headers
+        self.retry_after_s = retry_after_s

@@ -19,9 +19,11 @@ from serving.errors import (
     CallerLeft,
     DeadlineExceeded,
     JournalFailed,
+    KeysUnreachable,
     ModelUnavailable,
     NotAllowed,
     Overloaded,
+    QuotaExceeded,
     RequestInvalid,
     RolloutRefused,
     RolloutUnreachable,
@@ -68,6 +70,12 @@ NOT_UNICODE = Kind("invalid-text", "The text is not valid Unicode", 422, "the te
 TOO_LONG = Kind(
     "text-too-long", "The text is too long", 422, "text is 730 tokens long; at most 512 are allowed", "texts[3]"
 )
+QUOTA = Kind(
+    "quota-exceeded",
+    "The caller's quota is used up",
+    429,
+    "32 would be over the quota of 1000 reviews in 60 s; 8 are left",
+)
 OVERLOADED = Kind("overloaded", "The service has more work than it can do", 503, "the queue is full")
 NO_MODEL = Kind("no-model", "No model is loaded", 503, "no model is loaded yet")
 NOT_ALLOWED = Kind(
@@ -86,12 +94,13 @@ UNREACHABLE = Kind("rollout-unreachable", "The rollout's state cannot be reached
 NO_JOURNAL = Kind(
     "no-journal", "Corrections cannot be kept", 503, "this service takes no corrections: JOURNAL_FOLDER is not set"
 )
+NO_KEYS = Kind("keys-unreachable", "Keys cannot be checked", 503, "keys cannot be checked now")
 LEFT = Kind("caller-left", "The caller hung up", 499)
 DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504, "no answer within 10.0 s")
 INTERNAL = Kind("internal-error", "Something went wrong here", 500)
 KINDS = (
     NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, NOT_ALLOWED,
-    SCOPE,    REFUSED, UNREACHABLE, NO_JOURNAL, LEFT, DEADLINE,
+    SCOPE, QUOTA,    REFUSED, UNREACHABLE, NO_JOURNAL, NO_KEYS, LEFT, DEADLINE,
     INTERNAL,
 )  # fmt: skip
 
@@ -120,7 +129,9 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (JournalFailed, NO_JOURNAL),
     (CallerLeft, LEFT),
     (NotAllowed, NOT_ALLOWED),
+    (KeysUnreachable, NO_KEYS),
     (ScopeMissing, SCOPE),
+    (QuotaExceeded, QUOTA),
     (RolloutRefused, REFUSED),
     (RolloutUnreachable, UNREACHABLE),
 )
@@ -150,6 +161,8 @@ def of(request: Request, error: Exception) -> ProblemResponse:
     headers = {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(kind.status)
     if kind is NO_JOURNAL:
         headers = None  # it will not be otherwise in a second
+    if isinstance(error, QuotaExceeded):
+        headers = {"Retry-After": str(error.retry_after_s), **error.headers}
     return problem(request, kind, str(error), getattr(error, "field", None), headers)
 
 
@@ -185,7 +198,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
                     },
                 }
             },
-            **({"headers": {"Retry-After": _RETRY_AFTER}} if status == 503 else {}),
+            **({"headers": {"Retry-After": _RETRY_AFTER}} if status in (429, 503) else {}),
         }
         for status in statuses
     }

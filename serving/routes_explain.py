@@ -14,6 +14,7 @@ from serving.api import (
     PREFIX,
     Utf8JsonResponse,
     body_of,
+    counted,
     elapsed_ms,
     parsed,
     result_of,
@@ -89,6 +90,7 @@ async def explain_review(request: Request) -> Utf8JsonResponse:
     """Judge one review, and weigh its words: two inferences for each, at most 128."""
     started = time.perf_counter()
     asked = await parsed(request, ExplainRequest)
+    headers = await counted(request, 1)
     service, reuse = turn_of(request), reuse_of(request)
     with Watch(request):
         try:
@@ -102,4 +104,4 @@ async def explain_review(request: Request) -> Utf8JsonResponse:
         "words": [{"text": word.text, "weight": round(word.weight, _DIGITS)} for word in weighed],
         "processing_time_ms": elapsed_ms(started),
     }
-    return success(request, data)
+    return success(request, data, headers)

@@ -5,11 +5,12 @@ import gc
 import logging
 import os
 import socket
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
 import bentoml
-from bentoml.exceptions import InvalidArgument, ServiceUnavailable
+from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
 from bentoml.models import BentoModel
 from pydantic import BaseModel, Field
 from starlette.middleware import Middleware
@@ -17,13 +18,13 @@ from starlette.middleware import Middleware
 from data.behaviour import BehaviourReport
 from data.errors import DataError, TextError
 from serving import stored
-from serving.access.admission import admission
-from serving.api import BUSIEST, VERSION
+from serving.access.admission import admission, quota_of
+from serving.api import BUSIEST, VERSION, counted_by
 from serving.app import PROBES, create_app, cross_origin, guard, paths
 from serving.batching import INFER, BatchingService, Inference, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
-from serving.errors import ModelUnavailable, ServingError
+from serving.errors import ModelUnavailable, QuotaExceeded, RequestInvalid, ServingError
 from serving.express import Express
 from serving.image import image
 from serving.journal import Journal
@@ -55,6 +56,12 @@ class Arguments(BaseModel):
 
     model_tag: str = Field(default="koelectra-nsmc:latest")
     gpu: bool = Field(default=False)
+
+
+class QuotaUsedUp(BentoMLException):
+    """What BentoML answers on its native route; without the headers of the others."""
+
+    error_code = HTTPStatus.TOO_MANY_REQUESTS
 
 
 class NativeVerdict(BaseModel):
@@ -134,6 +141,7 @@ class SentimentService:
                 timeout_ms=settings.redis_timeout_ms,
                 retry_after_s=settings.redis_retry_after_s,
             )
+        app.state.quota = self._quota = quota_of(settings)
         app.state.access = self._access = await admission(settings)
         folder = settings.journal_folder
         self._journal = app.state.journal = None if folder is None else Journal(folder, settings.journal_mib << 20)
@@ -184,6 +192,8 @@ class SentimentService:
             await self._journal.close()
             self._admitting.cancel()
             await self._access.close()
+            if self._quota is not None:
+                await self._quota.close()
         self._inference.close()
         tracing.close()
         log.info("stopped")
@@ -240,7 +250,7 @@ class SentimentService:
         return await self._inference(rows)
 
     @bentoml.api(route="/predict")
-    async def predict(self, texts: list[str]) -> list[NativeVerdict]:
+    async def predict(self, texts: list[str], ctx: bentoml.Context) -> list[NativeVerdict]:
         """BentoML's own way in, for its clients: verdicts in the order of the texts."""
         slots: Slots | None = app.state.slots
         if slots is None:
@@ -249,9 +259,14 @@ class SentimentService:
             raise InvalidArgument(f"texts holds {len(texts)} reviews; 1 to {settings.max_texts} are allowed")
         try:
             async with asyncio.timeout(settings.timeout_s):
+                await counted_by(app.state.quota, ctx.request, len(texts))
                 answers = await slots.turn("").analyze(texts)
         except TextError as error:
             raise InvalidArgument(f"texts[{error.index}]: {error}") from error
+        except RequestInvalid as error:
+            raise InvalidArgument(str(error)) from error
+        except QuotaExceeded as error:
+            raise QuotaUsedUp(str(error)) from error
         except (ServingError, TimeoutError) as error:
             raise ServiceUnavailable(str(error) or f"no answer within {settings.timeout_s} s") from error
         return [

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FilePath, model_validator
 
+from serving.access.quota import FEWEST
 from serving.access.settings import KeySettings
 from serving.engine.choose import Wanted
 from serving.engine.schedule import Cut
@@ -51,6 +52,10 @@ class Settings(KeySettings):
 
     access: Literal["keys", "open"] | None = None
     """Whether callers need a key; without it, unless only this machine can reach the service. Commands always do."""
+    quota_key_texts: int | None = Field(default=None, ge=FEWEST, le=1 << 40)
+    """Reviews that a key may have judged in a minute, by all workers together where there is a Redis."""
+    quota_address_texts: int | None = Field(default=None, ge=FEWEST, le=1 << 40)
+    """The same for an address that asks without a key."""
     cors_origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/*?#\s]+$")], ...] = ()
     """Origins whose pages may call the service from a browser, as a list of JSON; none but its own by itself."""
     model_store: Path | None = None

@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from data.errors import TextError
 from serving import body, problems, schema
-from serving.api import MODEL_TAG, PREFIX, elapsed_ms, json_bytes, result_of, reuse_of, turn_of, valid
+from serving.api import MODEL_TAG, PREFIX, counted, elapsed_ms, json_bytes, result_of, reuse_of, turn_of, valid
 from serving.cache import Reuse
-from serving.errors import DeadlineExceeded, Overloaded, RequestInvalid, ServingError
+from serving.errors import DeadlineExceeded, Overloaded, QuotaExceeded, RequestInvalid, ServingError
 from serving.problems import InputProblem
 from serving.slots import Turn
 
@@ -195,10 +195,14 @@ class _Stream:
         results: dict[int, dict[str, Any]] = {}
         waiting = [asked for asked in group if asked.line is not None]
         deadline = time.monotonic() + self._settings.timeout_s
+        paid = False
         while waiting:
             texts = [asked.line.text for asked in waiting if asked.line is not None]
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
+                    if not paid:
+                        await counted(self._request, len(texts))
+                        paid = True
                     answers = await self._service.analyze(texts, truncate=self._truncate, reuse=self._reuse)
             except TextError as error:
                 problem[waiting.pop(error.index).index] = InputProblem.of(error, "text")
@@ -207,7 +211,7 @@ class _Stream:
                 late = DeadlineExceeded(f"no answer within {self._settings.timeout_s} s")
                 problem |= {asked.index: late for asked in waiting}
                 break
-            except Overloaded as error:
+            except (Overloaded, QuotaExceeded) as error:
                 if time.monotonic() + PAUSE_S < deadline:
                     await asyncio.sleep(PAUSE_S)
                     continue

@@ -17,14 +17,14 @@ class Access:
     """Checks keys against what the store said last.
 
     A store that cannot be reached, or has lost all its keys, changes nothing: keys are revoked, never taken away. A
-    worker that starts meanwhile lets nobody in.
+    worker that starts meanwhile lets nobody in, and says that it cannot tell.
     """
 
     def __init__(self, store: KeyStore, *, needed: bool) -> None:
         """Without ``needed``, callers may come without a key, but for what an administrator does."""
         self.needed = needed
         self._store = store
-        self._keys: dict[str, Key] = {}
+        self._keys: dict[str, Key] | None = None
         self._failing = ""
 
     async def refresh(self) -> bool:
@@ -56,7 +56,7 @@ class Access:
     def check(self, authorization: str | None, scope: Scope | None) -> Key | None:
         """The key that ``Authorization`` holds, if it opens ``scope``; with None any live key does.
 
-        None where no key is needed and none is given. Raises NotAllowed and ScopeMissing.
+        None where no key is needed and none is given. Raises NotAllowed, ScopeMissing and KeysUnreachable.
         """
         if authorization is None:
             if self.needed or scope == "admin":
@@ -67,6 +67,8 @@ class Access:
         if parts is None:
             raise NotAllowed("the Authorization header does not hold a key as a bearer token: Bearer nsmc_…")
         identifier, secret = parts
+        if self._keys is None:
+            raise KeysUnreachable("keys cannot be checked now")
         key = self._keys.get(identifier)
         if key is None or not key.opened_by(secret):
             raise NotAllowed("the key is not known")

@@ -1,8 +1,9 @@
-"""Whether callers need a key, decided when a worker starts: not where nobody but this machine can reach it."""
+"""Whether callers need a key, and how much they may have, decided when a worker starts."""
 
 import logging
 
 from serving.access.access import Access
+from serving.access.quota import Quota
 from serving.errors import SettingInvalid
 from serving.lifecycle import public_addresses
 from serving.settings import Settings
@@ -24,3 +25,17 @@ async def admission(settings: Settings) -> Access:
     if not access.needed:
         log.info("callers need no key (%s)", "ACCESS=open" if settings.access else "only this machine reaches it")
     return access
+
+
+def quota_of(settings: Settings) -> Quota | None:
+    """What callers may have; None where there is no quota at all."""
+    if settings.quota_key_texts is None and settings.quota_address_texts is None:
+        return None
+    return Quota(
+        settings.quota_key_texts,
+        settings.quota_address_texts,
+        redis_url=settings.redis_url,
+        name=settings.rollout_name,
+        timeout_ms=settings.redis_timeout_ms,
+        retry_after_s=settings.redis_retry_after_s,
+    )

@@ -48,4 +48,6 @@ class RolloutSettings(BaseSettings):
             raise SettingInvalid("; ".join(problem.removeprefix(": ") for problem in problems)) from error
         except SettingsError as error:
             name = re.search(r'field "(\w+)"', str(error))
-            raise SettingInvalid(f"{name[1].upper() if name else error}: it must be JSON ({error.__cause__})") from error
+            raise SettingInvalid(
+                f"{name[1].upper() if name else error}: it must be JSON ({error.__cause__})"
+            ) from error

@@ -21,6 +21,10 @@ from bentoml._internal.container.generate import BENTO_UID_GID
 from jsonschema import Draft202012Validator
 
 from pipelines.demo import free_port
+from serving.access import __main__ as access
+from serving.access.redis_store import RedisKeys
+from serving.access.store import FileKeys
+from serving.app import OPEN
 from serving.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -136,6 +140,9 @@ def test_the_example_names_what_there_is_with_its_defaults() -> None:
         defaults = {default for default in re.findall(rf"\$\{{{name}:-([^${{}}]*)\}}", TEXT) if default}
         if name not in SETTINGS:
             assert not defaults or defaults == {value}, (name, defaults)
+        elif defaults:  # the line shows the service's own
+            above = EXAMPLE[: EXAMPLE.index(f"\n#{name}=")].splitlines()[-1]
+            assert all(f" {default} by itself" in above for default in defaults), name
 
 
 def test_each_setting_of_the_example_is_the_services_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +181,43 @@ def test_a_replica_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.gpus, settings.device) == (2, "cuda")
     reserved = compose(GPUS="2")["services"]["sentiment-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert [(each["driver"], each["count"], each["capabilities"]) for each in reserved] == [("nvidia", "2", ["gpu"])]
+
+
+@pytest.mark.parametrize("service", REPLICAS)
+def test_callers_need_keys_which_are_in_redis(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replica(monkeypatch, service)
+    assert settings.access == "keys"  # by itself a replica does not start before there is a key
+    assert isinstance(settings.keys(), RedisKeys)
+    assert replica(monkeypatch, service, ACCESS="open").access == "open"
+    assert isinstance(replica(monkeypatch, service, KEYS_FILE="/keys/keys.json").keys(), FileKeys)
+    # keys have no lifetime
+    (command,) = compose()["services"]["redis"]["command"]
+    assert re.findall(r"--maxmemory-policy (\S+)", command) == ["volatile-lru"]
+    # nobody who watches has a key
+    for asked in (compose()["services"][service]["healthcheck"]["test"][-1], BALANCER):
+        assert "/readyz" in asked
+    assert {"/readyz", "/metrics"} <= OPEN
+
+
+@pytest.mark.parametrize(
+    "file", ["deploy/compose.yaml", "deploy/.env.example", "deploy/README.md", "docs/deployment.md"]
+)
+def test_operators_are_told_how_to_make_keys(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    told = re.findall(r"(.*)python -m serving\.access (create [^#\n]+?)\s*(?:#.*)?$", text, re.MULTILINE)
+    assert told
+    for number, (where, command) in enumerate(told):
+        monkeypatch.setenv("KEYS_FILE", str(tmp_path / f"{number}.json"))
+        monkeypatch.setattr("sys.argv", ["serving.access", *command.split()])
+        assert access.main() == 0, command
+        assert (
+            "compose.yaml exec sentiment " in where
+            or "exec deploy/nsmc-sentiment -- " in where
+            or "KEYS_FILE=" in where
+        )
+    # from whatever folder, as with serving.rollout
+    assert IMAGE["PYTHONPATH"] == "/home/bentoml/bento/src"
+    assert any(pattern.startswith("serving/**") for pattern in BENTOFILE["include"])
 
 
 @pytest.mark.parametrize("service", REPLICAS)

@@ -1,6 +1,5 @@
 """What deploy/kubernetes says is what the service is: ports, paths, metrics, settings; and it fits its schemas."""
 
-import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ from prometheus_client import CollectorRegistry
 from pipelines import artifacts, launch, profile
 from pipelines.registry import URI_VARIABLE
 from serving import page
-from serving.app import paths
+from serving.access.redis_store import RedisKeys
+from serving.access.store import FileKeys
+from serving.app import OPEN, PROBES, paths
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 from tests.deploy.prometheus import selectors, tool
@@ -26,7 +27,7 @@ from tests.deploy.prometheus import selectors, tool
 ROOT = Path(__file__).parent.parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("overlays/cpu", "overlays/gpu", "overlays/argo")
-ADDED = ("components/tracing", "components/journal")
+ADDED = ("components/tracing", "components/journal", "components/keys")
 """Which no overlay here has: an overlay of one's own adds them."""
 SERVING = (*OVERLAYS, *(f"{overlay} {component}" for overlay in OVERLAYS for component in ADDED))
 """Folders, each put upon those before it."""
@@ -38,7 +39,9 @@ VERSIONS = ("1.31", "1.33", "1.35")
 EXTENSIONS = {"Rollout", "AnalysisTemplate", "HTTPRoute", "PodMonitor"}
 """Kinds of which no schema is at hand (deploy/README.md says how they were checked)."""
 LIBRARIES = {"BENTOML_HOME", "XDG_CACHE_HOME", "FORWARDED_ALLOW_IPS"}
-SECRET = {"REDIS_URL": "redis://:x@redis:6379/0", "ADMIN_KEY": "0123456789abcdef", "REDIS_PASSWORD": "x"}
+SECRET = {"REDIS_URL": "redis://:x@redis:6379/0", "REDIS_PASSWORD": "x"}
+MADE_BY_HAND = {"nsmc-sentiment", "keys"}
+"""Secrets that docs/deployment.md and deploy/README.md say how to make."""
 POD_LABELS = {"rollouts_pod_template_hash", "namespace", "pod"}
 """What Prometheus adds to a pod's metrics."""
 Objects = dict[tuple[str, str], dict[str, Any]]
@@ -180,18 +183,6 @@ def expressions() -> list[str]:
     return [each.replace("{{args.version}}", "abc") for each in found]
 
 
-@pytest.fixture(scope="module")
-def probes() -> set[str]:
-    """The service's, which are BentoML's."""
-    tree = ast.parse((ROOT / "serving" / "service.py").read_text(encoding="utf-8"))
-    (value,) = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "PROBES"
-    ]
-    return set(ast.literal_eval(value))
-
-
 def test_every_file_is_used_and_every_reference_is_there() -> None:
     used = {KUBERNETES / name for name in UNREFERENCED}
     for kustomization in KUBERNETES.rglob("kustomization.yaml"):
@@ -250,12 +241,12 @@ def test_variables_of_libraries_are_read_by_them() -> None:
 
 
 @pytest.mark.parametrize("entrance", SERVING)
-def test_ports_and_paths_are_the_services(entrance: str, probes: set[str]) -> None:
+def test_ports_and_paths_are_the_services(entrance: str) -> None:
     objects = rendered(entrance)
     container = the_service(objects)
     assert [port["containerPort"] for port in container["ports"]] == [BentoMLContainer.http.port.get()]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"]["path"] in probes
+        assert container[probe]["httpGet"]["path"] in PROBES
         assert container[probe]["httpGet"]["port"] == "http"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     for endpoint in objects["PodMonitor", "nsmc-sentiment"]["spec"]["podMetricsEndpoints"]:
@@ -270,10 +261,10 @@ def test_ports_and_paths_are_the_services(entrance: str, probes: set[str]) -> No
                 assert any(path.startswith(f"{value}/") for path in reachable), value
 
 
-def test_what_is_for_those_inside_has_no_route(probes: set[str]) -> None:
+def test_what_is_for_those_inside_has_no_route() -> None:
     rules = built(KUBERNETES / "overlays/cpu")["HTTPRoute", "nsmc-sentiment"]["spec"]["rules"]
     open_paths = {match["path"]["value"] for rule in rules for match in rule["matches"]}
-    assert not open_paths & probes
+    assert not open_paths & set(PROBES)
     assert not any("rollout" in path for path in open_paths)
     assert "/api/v1/sentiment" not in open_paths
     # for callers that you know, which an overlay says
@@ -308,6 +299,8 @@ def test_what_is_named_is_there(entrance: str) -> None:
         if "serviceAccountName" in pod:
             assert ("ServiceAccount", pod["serviceAccountName"]) in objects
         for volume in volumes.values():
+            if "secret" in volume:
+                assert volume["secret"]["secretName"] in MADE_BY_HAND
             if "configMap" in volume:
                 assert ("ConfigMap", volume["configMap"]["name"]) in objects
             if "persistentVolumeClaim" in volume:
@@ -318,7 +311,7 @@ def test_what_is_named_is_there(entrance: str) -> None:
                 assert ("ConfigMap", source["configMapRef"]["name"]) in objects
             for variable in container.get("env", []):
                 secret = variable.get("valueFrom", {}).get("secretKeyRef")
-                assert secret is None or secret["key"] in SECRET
+                assert secret is None or (secret["name"] in MADE_BY_HAND and secret["key"] in SECRET)
     templates = [
         thing["spec"]["template"]
         for (kind, _), thing in objects.items()
@@ -375,7 +368,9 @@ def test_expressions_name_metrics_labels_and_routes_that_there_are() -> None:
         each for each in documents(KUBERNETES / "components/argo/analysis.yaml") if "before" in each["metadata"]["name"]
     ]
     (url,) = [each["provider"]["web"]["url"] for each in template["spec"]["metrics"] if "web" in each["provider"]]
-    assert "/" + url.split("/", 3)[3] in paths()
+    path = "/" + url.split("/", 3)[3]
+    assert path in paths()
+    assert path in OPEN  # the controller has no key
 
 
 def test_expressions_are_promql(tmp_path: Path) -> None:
@@ -479,6 +474,38 @@ def test_a_journal_is_kept_where_its_component_is(overlay: str, monkeypatch: pyt
     workers = objects["HorizontalPodAutoscaler", "nsmc-sentiment"]["spec"]["maxReplicas"] * settings.processes
     workers *= 2 if overlay == "overlays/argo" else 1
     assert mib(claim["resources"]["requests"]["storage"]) > 2 * workers * settings.journal_mib
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_callers_need_keys_which_are_in_redis(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = rendered(overlay)
+    settings = settings_of(objects, monkeypatch)
+    assert settings.access == "keys"  # by itself a pod does not start before there is a key
+    assert isinstance(settings.keys(), RedisKeys)
+    (redis,) = pod_of(objects["StatefulSet", "redis"])["containers"]
+    # keys have no lifetime
+    assert re.findall(r"--maxmemory-policy (\S+)", redis["args"][0]) == ["volatile-lru"]
+    # neither whoever watches nor the cluster has a key
+    assert {*PROBES, "/metrics"} <= OPEN
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_keys_are_in_a_secret_where_its_component_is(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = rendered(f"{overlay} components/keys")
+    settings = settings_of(objects, monkeypatch)
+    assert settings.access == "keys"
+    assert isinstance(settings.keys(), FileKeys)  # though there is a Redis
+    assert settings.keys_file is not None
+    container, pod = the_service(objects), pod_of(objects["Deployment", "nsmc-sentiment"])
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["keys"] == {"name": "keys", "mountPath": str(settings.keys_file.parent), "readOnly": True}
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "keys"]
+    # to be read by the pod's group, which is whose the files are
+    assert volume["secret"] == {"secretName": "keys", "defaultMode": 0o440}
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    made = re.findall(r"create secret generic (\S+) --from-file=(\S+) ", text)
+    assert made == [(volume["secret"]["secretName"], settings.keys_file.name)]
 
 
 def mib(size: str) -> int:

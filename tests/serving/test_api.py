@@ -296,7 +296,7 @@ async def test_openapi_names_every_route_and_status(client: httpx.AsyncClient) -
         "/rollout/rollback", "/rollout/release",
     }  # fmt: skip
     analyze = document["paths"][f"{PREFIX}/analyze"]["post"]
-    assert set(analyze["responses"]) == {"200", "400", "401", "403", "413", "415", "422", "503", "504"}
+    assert set(analyze["responses"]) == {"200", "400", "401", "403", "413", "415", "422", "429", "503", "504"}
     assert "text" in analyze["requestBody"]["content"]["application/json"]["schema"]["properties"]
 
 
