@@ -1,5 +1,6 @@
 """The Bento that the pipeline built, served by a real process and asked over HTTP."""
 
+import asyncio
 import json
 import re
 import signal
@@ -8,10 +9,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -30,7 +33,7 @@ from pipelines.votes import read as read_votes
 from serving.engine.choose import Wanted
 from serving.model import Model
 from tests.e2e.conftest import Workspace
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, redis_server
 from training import model as models
 from training.predict import logits
 
@@ -374,6 +377,28 @@ def test_keys_are_in_force_on_all_workers_within_seconds(
     log = (reproduced.folder / "serve.log").read_text()
     assert "KEYS_FILE cannot be read" in log
     assert not any(each.split("_", 2)[2] in log for each in (reads, successor))
+
+
+async def test_a_quota_is_exact_on_two_workers(
+    reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 requests at once, of which 100 are within the quota."""
+    with redis_server(tmp_path) as redis:
+        monkeypatch.setenv("REDIS_URL", redis.url)
+        monkeypatch.setenv("REDIS_TIMEOUT_MS", "5000")  # all at once on a busy machine, and none is to be counted alone
+        monkeypatch.setenv("QUOTA_ADDRESS_TEXTS", "100")
+        monkeypatch.setenv("WORKERS", "2")
+        with serving(reproduced.folder) as base:
+            all_ready(base, 2)
+            async with httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=1_000)) as client:
+                asked = (client.post(f"{base}{PREFIX}/analyze", json={"text": "리뷰"}) for _ in range(1_000))
+                answers = await asyncio.gather(*asked)
+            assert Counter(answer.status_code for answer in answers) == {200: 100, 429: 900}
+            refused = next(answer for answer in answers if answer.status_code == 429)
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert metric(base, "sentiment_answers_total") == 100
+        with redis.client() as client_of_redis:
+            assert not [key for key in client_of_redis.scan_iter("nsmc:quota:*") if not client_of_redis.ttl(key) > 0]
 
 
 def test_what_anybody_reaches_does_not_start_without_keys(
