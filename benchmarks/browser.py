@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from serving.app import create_app
+from serving.access.access import Access
+from serving.access.store import FileKeys
+from serving.app import create_app, guard
 from serving.cache import TieredCache
 from serving.model import Model
 from serving.sentiment import Batcher, Sentiment
@@ -22,6 +25,7 @@ from serving.telemetry.metrics import Metrics
 VARIABLE = "CHROMIUM"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 STARTING_S = 20.0
+NO_KEYS = Path("no-such-folder") / "keys.json"
 
 
 class ChromiumMissing(RuntimeError):
@@ -48,11 +52,18 @@ class Directly:
         return answers
 
 
-def application(model: Model, batcher: Batcher | None = None, settings: Settings | None = None) -> FastAPI:
-    """All routes around ``model``, with a cache in this process."""
+def application(
+    model: Model, batcher: Batcher | None = None, settings: Settings | None = None, access: Access | None = None
+) -> FastAPI:
+    """All routes around ``model``, with a cache in this process, behind the guard.
+
+    Without ``access`` there are no keys: none is needed to look or to ask, and nobody can give commands.
+    """
     metrics = Metrics(CollectorRegistry())
     app = create_app(settings or Settings())
     app.state.slots = Slots(Sentiment(model, batcher or Directly(), TieredCache(1_000, metrics), metrics))
+    app.state.access = access or Access(FileKeys(NO_KEYS), needed=False)
+    app.user_middleware.append(guard(app))
     return app
 
 

@@ -15,9 +15,9 @@ from starlette.responses import Response
 PAGES = {"/": "page.html", "/rollout": "rollout.html"}
 STYLES = ("page.css", "rollout.css")
 MODULES = (
-    "charts.js", "commands.js", "elements.js", "english.js", "files.js", "gates.js", "health.js", "history.js",
-    "korean.js", "language.js", "many.js", "one.js", "page.js", "rollout.js", "service.js", "slots.js", "tables.js",
-    "verdicts.js", "watching.js", "workers.js",
+    "asking.js", "charts.js", "commands.js", "elements.js", "english.js", "files.js", "gates.js", "health.js",
+    "history.js", "key.js", "korean.js", "language.js", "many.js", "one.js", "page.js", "rollout.js", "service.js",
+    "slots.js", "tables.js", "verdicts.js", "watching.js", "workers.js",
 )  # fmt: skip
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 ASSETS = {

@@ -1,15 +1,18 @@
 // Commands, for whoever has the key: which ones the state allows, giving them, and what came of it.
-// The key stays in its field, and goes nowhere but into the header of a command.
+// The key stays in its field, and goes nowhere but into the headers of commands and of what is read for this page.
 
 import { $, make } from "./elements.js";
+import { sendable, useKey } from "./key.js";
 import { knows, number, onSpeak, t } from "./language.js";
 import { english } from "./tables.js";
 import { order, shows } from "./watching.js";
 
 const COMMANDS = ["stage", "weight", "shadow", "promote", "rollback", "release"];
 const WHO = "who";
+const TYPING_MS = 300; // a pause as long as that ends the typing of a key
 
-const present = { status: null, sending: false, outcome: null, refused: null };
+const present = { status: null, sending: false, outcome: null, refused: null, wrongKey: false };
+let typing = 0;
 
 // What of the state is in the way of a command, or null.
 function obstacle(command, status) {
@@ -57,9 +60,14 @@ function finish(outcome) {
   showOutcome();
 }
 
+function markInvalid(id, invalid) {
+  if (invalid) $(id).setAttribute("aria-invalid", "true");
+  else $(id).removeAttribute("aria-invalid");
+}
+
 // Says what is missing, and where.
 function missing(id, key) {
-  $(id).setAttribute("aria-invalid", "true");
+  markInvalid(id, true);
   $(id).focus();
   finish({ key, wrong: true });
   return null;
@@ -67,8 +75,9 @@ function missing(id, key) {
 
 // The body of a command, or null where something is missing.
 function bodyOf(command, force) {
-  for (const id of ["key", WHO, "stage-value", "weight-value", "shadow-value"]) $(id).removeAttribute("aria-invalid");
-  if (!/^[\x20-\x7e]+$/.test($("key").value.trim())) return missing("key", "command.no-key");
+  for (const id of [WHO, "stage-value", "weight-value", "shadow-value"]) markInvalid(id, false);
+  markInvalid("key", present.wrongKey);
+  if (!sendable($("key").value.trim())) return missing("key", "key.signs");
   const who = $(WHO).value.trim();
   if (!who) return missing(WHO, "command.no-who");
   const body = { who, why: $("why").value.trim(), force };
@@ -115,6 +124,15 @@ function refusal(command, code) {
   return forcible ? { generation: status.generation, tag: status.other } : null;
 }
 
+// What is only looked at needs a key, too, where the service asks everybody for one.
+function lookWithKey() {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    const given = $("key").value.trim();
+    useKey(sendable(given) ? given : "");
+  }, TYPING_MS);
+}
+
 function remember(name) {
   try {
     localStorage.setItem(WHO, name);
@@ -135,6 +153,7 @@ export function startCommands() {
   $(WHO).value = remembered();
   $(WHO).addEventListener("change", () => remember($(WHO).value.trim()));
   $("key").addEventListener("input", showCommands);
+  $("key").addEventListener("input", lookWithKey);
   $("command-form").addEventListener("submit", (event) => event.preventDefault());
   for (const command of COMMANDS) $(command).addEventListener("click", () => give(command));
   $("force-sure").addEventListener("change", showCommands);
@@ -150,6 +169,13 @@ shows(
       $("force-sure").checked = false;
     }
     showCommands();
+  },
+);
+shows(
+  ({ problem }) => Boolean(problem?.status === 401 && problem.keyed),
+  (wrong) => {
+    present.wrongKey = wrong;
+    markInvalid("key", wrong);
   },
 );
 onSpeak(showOutcome);

@@ -1,6 +1,7 @@
 // Whether the service is up, and which model answers: asked again and again while somebody looks.
 
 import { $, say } from "./elements.js";
+import { onKey } from "./key.js";
 import { onSpeak, percent, t } from "./language.js";
 import { call } from "./service.js";
 
@@ -39,6 +40,7 @@ export function watchHealth() {
     if (document.visibilityState === "visible") pollHealth();
     else clearTimeout(live.timer);
   });
+  onKey(pollHealth); // which model answers is told to those with a key
   pollHealth();
 }
 

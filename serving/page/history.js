@@ -21,7 +21,7 @@ const row = (entry) => [
 ];
 
 function said(changes, problem) {
-  if (problem) return t("history.failed");
+  if (problem) return t(problem.status === 401 ? "history.keyless" : "history.failed");
   if (!changes) return t("history.busy");
   return changes.length ? t("history.lead", { count: number(changes.length) }) : t("history.none");
 }

@@ -1,5 +1,6 @@
 // Many reviews, one a line: judged in pieces, and shown as charts and a table.
 
+import { askForKey, stopAsking } from "./asking.js";
 import { scores, shares } from "./charts.js";
 import { $, make, say } from "./elements.js";
 import { download, linesOf, readFile } from "./files.js";
@@ -21,6 +22,7 @@ const settled = (row) => row.result || row.problem;
 
 export async function judgeMany() {
   if (many.stop) return;
+  stopAsking($("many-problem"));
   const rows = linesOf($("many-text").value)
     .map((text, index) => ({ line: index + 1, text, result: null, tag: "", problem: null }))
     .filter(({ text }) => text.trim());
@@ -50,6 +52,7 @@ export async function judgeMany() {
   const inProgress = $("many-progress").contains(document.activeElement);
   showMany();
   if (inProgress) $(many.rows.some(settled) ? "many-download" : "many-judge").focus();
+  if (many.problem?.needsKey) askForKey(many.problem, $("many-problem"), judgeMany);
 }
 
 function pieces(rows) {

@@ -1,5 +1,6 @@
 // One review: its verdict, and what each of its words does to it.
 
+import { askForKey, stopAsking } from "./asking.js";
 import { $, make, say } from "./elements.js";
 import { number, onSpeak, percent, signed, t } from "./language.js";
 import { call } from "./service.js";
@@ -18,6 +19,7 @@ export async function judgeOne(truncate = false) {
   const stop = new AbortController();
   Object.assign(one, { stop: null, asked: text, answer: null, words: null, wordsProblem: null, problem: null });
   one.empty = !text.trim();
+  stopAsking($("one-problem"));
   if (one.empty) {
     $("one-text").focus();
     showOne();
@@ -39,6 +41,8 @@ export async function judgeOne(truncate = false) {
   }
   one.stop = null;
   showOne();
+  const refused = one.problem ?? one.wordsProblem;
+  if (refused?.needsKey) askForKey(refused, $("one-problem"), () => judgeOne(truncate));
 }
 
 function showOne() {

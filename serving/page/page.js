@@ -1,5 +1,6 @@
 // The page for reviews: one with its words, or many lines. Its elements are wired to what they do.
 
+import { startAsking } from "./asking.js";
 import { $, make } from "./elements.js";
 import { watchHealth } from "./health.js";
 import { startLanguage } from "./language.js";
@@ -49,5 +50,6 @@ for (const text of EXAMPLES) {
 if (/Mac|iPhone|iPad/.test(navigator.platform)) {
   for (const element of document.querySelectorAll(".modifier")) element.textContent = "⌘";
 }
+startAsking();
 startLanguage();
 watchHealth();

@@ -78,9 +78,15 @@ shows(
   (problem) => {
     $("rollout-problem").hidden = !problem;
     if (!problem) return;
-    const told = t(problem.status ? "rollout.unknown" : "rollout.unreachable");
+    const { status, detail, keyed } = problem;
+    const keyless = status === 401 && !keyed;
+    const told = t(keyless ? "rollout.keyless" : status === 401 ? "rollout.wrong-key" : status ? "rollout.unknown" : "rollout.unreachable");
     const stale = problem.seen ? t("rollout.stale", { time: moment(problem.seen) }) : "";
-    const lines = [`${told} ${stale}`.trim(), problem.detail && english(problem.detail)].filter(Boolean);
+    const lines = [`${told} ${stale}`.trim(), !keyless && detail && english(detail)].filter(Boolean);
     $("rollout-problem").replaceChildren(...lines.map((line) => make("p", {}, line)));
+    if (status !== 401) return;
+    const way = make("button", { type: "button", className: "quiet", textContent: t("rollout.to-key") });
+    way.addEventListener("click", () => $("key").focus());
+    $("rollout-problem").append(way);
   },
 );

@@ -1,9 +1,11 @@
 // What the rollout is: asked every second while somebody looks, and told to whoever shows a part of it.
 
+import { onKey } from "./key.js";
 import { language, onSpeak } from "./language.js";
 import { call } from "./service.js";
 
 const POLL_MS = 1_000;
+const REFUSED_MS = 10_000; // after it was refused for want of a key
 const POLL_PATIENCE_MS = 5_000;
 const HISTORY_AGAIN_MS = 10_000; // after it could not be read
 
@@ -46,7 +48,7 @@ async function poll() {
   if (status) take(status);
   else miss(problem);
   clearTimeout(timer);
-  if (document.visibilityState === "visible") timer = setTimeout(poll, POLL_MS);
+  if (document.visibilityState === "visible") timer = setTimeout(poll, problem?.status === 401 ? REFUSED_MS : POLL_MS);
 }
 
 function take(status) {
@@ -57,10 +59,12 @@ function take(status) {
 
 // What was seen last stays where the service is silent; where it says that there is no state, there is none.
 function miss(problem) {
-  rollout.problem = { status: problem.status, detail: problem.detail };
-  if (problem.status === 409) rollout.status = null;
+  const { status, detail, keyed } = problem;
+  rollout.problem = { status, detail, keyed };
+  if (status === 409) rollout.status = null;
+  if (status === 401 && !rollout.changes) rollout.changesProblem = { status }; // who may not see one may not see the other
   tell();
-  if (problem.status) readHistory(rollout.status?.generation ?? 0);
+  if (status && status !== 401) readHistory(rollout.status?.generation ?? 0);
 }
 
 async function readHistory(generation) {
@@ -94,6 +98,10 @@ export function watchRollout() {
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") poll();
     else clearTimeout(timer);
+  });
+  onKey(() => {
+    ledger.after = 0;
+    poll();
   });
   poll();
 }

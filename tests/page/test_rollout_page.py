@@ -1,25 +1,30 @@
 """The operator's page in a real browser, in front of the real application; workers report what they are told to."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from playwright.async_api import Locator, Page, expect
-from pydantic import SecretStr
 
 from benchmarks.browser import application, served
+from serving.access.access import Access
+from serving.access.store import FileKeys
 from serving.model import Model
 from serving.rollout import store
-from serving.settings import Settings
+from tests.page.access import access_of, key_for
 from tests.page.visits import GONE, OUTLINED, REFUSED, Visit, Visitor, focused
 from tests.serving.rollout.test_gates import like, reviews, seen
 from tests.serving.rollout.test_operator import NEW, OLD, Fleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
-KEY = "the key of an operator"
+STORED, KEY = key_for("admin")
+LOOKING, LOOKS = key_for("predict")
 COMMANDS = ("stage", "shadow", "weight", "promote", "rollback", "release")
+LABEL = "API 키 (admin 권한)"
 MARKUP = "<img/src=x/onerror=alert(1)>"
 
 
@@ -29,16 +34,22 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return Fleet(tmp_path)
 
 
-def app_of(model: Model, fleet: Fleet) -> FastAPI:
-    app = application(model, settings=Settings(admin_key=SecretStr(KEY)))
+@pytest_asyncio.fixture(loop_scope="module")
+async def access(tmp_path: Path) -> Access:
+    """Whoever looks needs no key."""
+    return await access_of(tmp_path / "keys.json", STORED, LOOKING, needed=False)
+
+
+def app_of(model: Model, fleet: Fleet, access: Access) -> FastAPI:
+    app = application(model, access=access)
     app.state.operator = fleet.operator
     return app
 
 
-@pytest.fixture
-def site(model: Model, fleet: Fleet) -> Iterator[str]:
-    """The address of the page."""
-    with served(app_of(model, fleet)) as base:
+@pytest.fixture(autouse=True)
+def site(model: Model, fleet: Fleet, access: Access) -> Iterator[str]:
+    """The address of the page; there before any visit, and so until the visits are over, as pages go on asking."""
+    with served(app_of(model, fleet, access)) as base:
         yield f"{base}/rollout"
 
 
@@ -59,7 +70,7 @@ async def observed(fleet: Fleet, pairs: int, *, errors: int = 0) -> None:
 
 
 async def with_key(page: Page, key: str = KEY, who: str = "kim") -> None:
-    await page.get_by_label("관리자 키").fill(key)
+    await page.get_by_label(LABEL).fill(key)
     await page.get_by_label("누가 (필수)").fill(who)
 
 
@@ -108,7 +119,7 @@ async def test_without_a_key_it_shows_all_and_moves_nothing(visit: Visitor, site
         ["kim", "weight 12.5", f"{OLD} → {OLD}", "why not"],
         ["kim", f"stage {NEW}", f"{OLD} → {OLD}", "why not"],
     ]
-    await expect(page.get_by_label("관리자 키")).to_have_attribute("type", "password")
+    await expect(page.get_by_label(LABEL)).to_have_attribute("type", "password")
     for command in COMMANDS:
         await expect(page.locator(f"#{command}")).to_be_hidden()
 
@@ -223,8 +234,11 @@ async def test_the_key_is_kept_nowhere(visit: Visitor, site: str, fleet: Fleet) 
     await page.locator("#shadow-value").fill("5")
     await page.locator("#shadow").click()
     await expect(result(page)).to_contain_text("됐습니다")
+    async with page.expect_request(lambda request: "authorization" in request.headers and request.method == "GET"):
+        pass
     keyed = [request for request in sent if "authorization" in request.headers]
-    assert [(request.method, request.headers["authorization"]) for request in keyed] == [("POST", f"Bearer {KEY}")]
+    assert {request.headers["authorization"] for request in keyed} == {f"Bearer {KEY}"}
+    assert [request.method for request in keyed if request.method != "GET"] == ["POST"]
     assert KEY not in str([(request.url, request.post_data) for request in sent])
     kept = await page.evaluate(
         "JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])"
@@ -232,9 +246,9 @@ async def test_the_key_is_kept_nowhere(visit: Visitor, site: str, fleet: Fleet) 
     assert KEY not in kept
     assert '{"who":"kim"}' in kept
     await page.reload()
-    await expect(page.get_by_label("관리자 키")).to_have_value("")
+    await expect(page.get_by_label(LABEL)).to_have_value("")
     await expect(page.locator("#promote")).to_be_hidden()
-    await page.get_by_label("관리자 키").fill(KEY)
+    await page.get_by_label(LABEL).fill(KEY)
     await expect(page.get_by_label("누가 (필수)")).to_have_value("kim")
 
 
@@ -247,7 +261,7 @@ async def test_refusals_are_told(visit: Visitor, site: str, fleet: Fleet) -> Non
     await page.locator("#release").click()
     await expect(result(page)).to_contain_text("비우기: 안 됐습니다. 키가 맞지 않습니다.")
     await expect(result(page).locator("[lang=en]")).to_have_text(
-        "the Authorization header does not hold the admin key as a bearer token"
+        "the Authorization header does not hold a key as a bearer token: Bearer nsmc_…"
     )
     assert await focused(page) == "release"
     await with_key(page, key="비밀")
@@ -278,16 +292,86 @@ async def test_refusals_are_told(visit: Visitor, site: str, fleet: Fleet) -> Non
     assert state.generation == 1
 
 
-async def test_a_service_without_a_key_says_so(visit: Visitor, model: Model, fleet: Fleet) -> None:
+async def test_a_key_for_something_else_moves_nothing(visit: Visitor, site: str, fleet: Fleet) -> None:
     await staged(fleet)
-    app = app_of(model, fleet)
-    app.state.settings = Settings()
-    with served(app) as base:
-        visited = await visit(f"{base}/rollout")
-        visited.expected.add(REFUSED)
-        await with_key(visited.page)
-        await visited.page.locator("#release").click()
-        await expect(result(visited.page)).to_contain_text("ADMIN_KEY is not set")
+    visited = await visit(site)
+    visited.expected.add(REFUSED)
+    await with_key(visited.page, LOOKS)
+    await visited.page.locator("#release").click()
+    await expect(result(visited.page)).to_contain_text(
+        "비우기: 안 됐습니다. 이 키에는 명령을 내릴 admin 권한이 없습니다."
+    )
+    await expect(result(visited.page)).to_contain_text("is for predict; this needs admin")
+    await expect(visited.page.locator("#rollout-problem")).to_be_hidden()
+
+
+async def test_who_may_not_look_is_told_so_and_sees_all_with_a_key(
+    visit: Visitor, site: str, fleet: Fleet, access: Access
+) -> None:
+    access.needed = True
+    await staged(fleet)
+    visited = await visit(site)
+    visited.expected.add(REFUSED)
+    page, told, field = visited.page, visited.page.locator("#rollout-problem"), visited.page.get_by_label(LABEL)
+    await expect(told).to_contain_text("이 서비스는 API 키가 있어야 교체 상태를 보여 줍니다.")
+    await expect(told).not_to_contain_text("Authorization")
+    await expect(page.locator("#history-said")).to_have_text("기록을 보려면 API 키가 필요합니다.")
+    await expect(page.locator("#history-problem")).to_be_hidden()
+    await expect(page.locator("#rollout")).to_be_hidden()
+    await expect(page.locator("#health")).to_have_text("정상 동작 중")
+    assert await field.get_attribute("aria-invalid") is None
+    await told.get_by_role("button", name="키 넣기").click()
+    assert await focused(page) == "key"
+    await field.fill(key_for("admin")[1])
+    await expect(told).to_contain_text("이 키는 맞지 않거나 더는 쓸 수 없어서 교체 상태를 볼 수 없습니다.")
+    await expect(told.locator("[lang=en]")).to_have_text("the key is not known")
+    await expect(field).to_have_attribute("aria-invalid", "true")
+    await page.get_by_role("button", name="English").click()
+    await expect(told).to_contain_text("The rollout cannot be seen with this key")
+    await page.get_by_role("button", name="한국어").click()
+    await field.fill(LOOKS)
+    await expect(page.locator("#slot-green")).to_contain_text(NEW)
+    await expect(page.locator("#history tbody tr")).to_have_count(1)
+    await expect(page.locator("#model")).not_to_be_empty()
+    await expect(told).to_be_hidden()
+    assert await field.get_attribute("aria-invalid") is None
+    assert await allowed(page) == {"shadow", "weight", "promote", "release"}
+
+
+async def test_a_key_that_is_revoked_leaves_what_was_seen(
+    visit: Visitor, site: str, fleet: Fleet, access: Access, tmp_path: Path
+) -> None:
+    access.needed = True
+    await staged(fleet)
+    visited = await visit(site)
+    visited.expected.add(REFUSED)
+    page = visited.page
+    await page.get_by_label(LABEL).fill(KEY)
+    await expect(page.locator("#slot-green")).to_contain_text(NEW)
+    await FileKeys(tmp_path / "keys.json").revoke(STORED.id, time.time())
+    await access.refresh()
+    await expect(page.locator("#rollout-problem")).to_contain_text(f"key {STORED.id} was revoked")
+    await expect(page.locator("#rollout-problem")).to_contain_text("에 본 상태입니다.")
+    await expect(page.locator("#slot-green")).to_contain_text(NEW)
+
+
+async def test_the_key_that_the_tab_keeps_is_enough_to_look(
+    visit: Visitor, site: str, fleet: Fleet, access: Access
+) -> None:
+    access.needed = True
+    await staged(fleet)
+    visited = await visit(site)
+    visited.expected.add(REFUSED)
+    page = visited.page
+    await page.get_by_role("link", name="리뷰 판단").click()
+    await page.locator("#examples button").first.click()
+    await page.get_by_label("API 키").fill(LOOKS)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#one-result")).to_be_visible()
+    await page.get_by_role("link", name="모델 교체").click()
+    await expect(page.locator("#slot-green")).to_contain_text(NEW)
+    await expect(page.get_by_label(LABEL)).to_have_value("")
+    await expect(page.locator("#promote")).to_be_hidden()
 
 
 async def refused_promotion(visit: Visitor, site: str) -> Visit:
@@ -338,7 +422,7 @@ async def test_before_any_worker_has_reported(visit: Visitor, site: str, fleet: 
     await expect(told).to_contain_text("no worker is alive to say what it serves")
     await expect(page.locator("#rollout")).to_be_hidden()
     await expect(page.get_by_role("alert")).to_have_count(0)
-    await page.get_by_label("관리자 키").fill(KEY)
+    await page.get_by_label(LABEL).fill(KEY)
     assert await allowed(page) == set()
     await fleet.worker("a", OLD)
     await expect(page.locator("#slot-blue")).to_contain_text(OLD)
@@ -346,9 +430,11 @@ async def test_before_any_worker_has_reported(visit: Visitor, site: str, fleet: 
     assert await allowed(page) == {"stage"}
 
 
-async def test_a_store_that_is_gone_or_a_service_that_is(visit: Visitor, model: Model, fleet: Fleet) -> None:
+async def test_a_store_that_is_gone_or_a_service_that_is(
+    visit: Visitor, model: Model, fleet: Fleet, access: Access
+) -> None:
     await staged(fleet)
-    app = app_of(model, fleet)
+    app = app_of(model, fleet, access)
     with served(app) as base:
         visited = await visit(f"{base}/rollout")
         visited.expected |= {REFUSED, GONE}
@@ -432,10 +518,10 @@ async def test_two_languages(visit: Visitor, site: str, fleet: Fleet) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("Rollout")
 
 
-async def test_below_a_prefix(visit: Visitor, model: Model, fleet: Fleet) -> None:
+async def test_below_a_prefix(visit: Visitor, model: Model, fleet: Fleet, access: Access) -> None:
     await staged(fleet)
     outer = FastAPI()
-    outer.mount("/some/where", app_of(model, fleet))
+    outer.mount("/some/where", app_of(model, fleet, access))
     with served(outer) as base:
         visited = await visit(f"{base}/some/where/rollout")
         visited.expected.add(GONE)  # the page outlives its server, and goes on asking
