@@ -5,9 +5,11 @@ import gc
 import logging
 import os
 import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
@@ -42,6 +44,9 @@ from serving.telemetry import logs
 from serving.telemetry.logs import FIELDS
 from serving.telemetry.metrics import Metrics, forget_the_dead
 from serving.telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    from serving.redis_cache import RedisCache
 
 log = logging.getLogger("serving")
 
@@ -123,44 +128,26 @@ class SentimentService:
             keep_own_gpu(os.environ, bentoml.server_context.worker_index or 1, settings.gpus)
         stored.check(self.embedded, settings)
         self._embedded: Model | None = stored.load(self.embedded, settings)
+        self._closing = AsyncExitStack()
+        self._closing.callback(tracing.close)
         self._inference = Inference(metrics, self._inferred)
+        self._closing.callback(self._inference.close)
         self._draining = Draining(settings.drain_s, lambda: metrics.ready(yes=False))
         start_up.lap("model")
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the way from the routes to the model, and warm it up, before the worker is ready."""
-        shared = None
-        if settings.redis_url:
-            from serving.redis_cache import RedisCache
-
-            shared = RedisCache(
-                settings.redis_url,
-                metrics,
-                ttl_s=settings.cache_ttl_s,
-                timeout_ms=settings.redis_timeout_ms,
-                retry_after_s=settings.redis_retry_after_s,
-            )
-        app.state.quota = self._quota = quota_of(settings)
-        app.state.access = self._access = await admission(settings)
-        folder = settings.journal_folder
-        self._journal = app.state.journal = None if folder is None else Journal(folder, settings.journal_mib << 20)
+        await self._admit()
+        self._keep_journal()
         self._batcher = SharedBatcher(self.bento_service.factory, metrics, max_queue_tokens=settings.max_queue_tokens)
-        self._cache = TieredCache(settings.cache_entries, metrics, shared)
+        self._cache = TieredCache(settings.cache_entries, metrics, _shared_cache())
         embedded, self._embedded = cast("Model", self._embedded), None  # a rollout may let go of it
         self._slots = app.state.slots = Slots(await self._warm(embedded), lambda: self._batcher.load)
         del embedded
-        store = settings.store()
-        app.state.operator = Operator(store, settings.rollout_limits, settings.rollout_watch_s, _find)
-        worker = f"{socket.gethostname()}-{os.getpid()}"
-        self._conduct = Conduct(settings)
-        self._follower = Follower(
-            self._slots, store, app.state.operator, self._ready, self._behaviour, worker, self._moved
-        )
-        await self._follower.come_up()
-        self._following = asyncio.create_task(self._follower.run())
-        self._journaling = asyncio.create_task(self._journal.run()) if self._journal is not None else None
-        self._admitting = asyncio.create_task(self._access.run())
+        self._closing.push_async_callback(self._slots.close)
+        await self._follow()
+        self._closing.callback(_forget)
         metrics.queue_limit(settings.max_queue_tokens)
         self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
@@ -177,26 +164,47 @@ class SentimentService:
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Finish what is being inferred."""
-        slots: Slots | None = app.state.slots
-        if slots is not None:
-            app.state.slots = app.state.operator = None
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-            await self._follower.close()
-            await slots.close()
-        if self._journal is not None and self._journaling is not None:
-            app.state.journal = None
-            self._journaling.cancel()
-            await asyncio.gather(self._journaling, return_exceptions=True)
-            await self._journal.close()
-            self._admitting.cancel()
-            await self._access.close()
-            if self._quota is not None:
-                await self._quota.close()
-        self._inference.close()
-        tracing.close()
+        """Finish what is being inferred, and let go of everything, the last first."""
+        await self._closing.aclose()
         log.info("stopped")
+
+    async def _admit(self) -> None:
+        """Know who may ask, and for how much. Raises SettingInvalid."""
+        app.state.access = access = await admission(settings)
+        self._closing.push_async_callback(access.close)
+        self._beside(access.run())
+        app.state.quota = quota = quota_of(settings)
+        if quota is not None:
+            self._closing.push_async_callback(quota.close)
+
+    def _keep_journal(self) -> None:
+        """Where there is a folder for it. Raises JournalFailed."""
+        self._journal: Journal | None = None
+        if settings.journal_folder is not None:
+            self._journal = app.state.journal = Journal(settings.journal_folder, settings.journal_mib << 20)
+            self._closing.push_async_callback(self._journal.close)
+            self._beside(self._journal.run())
+
+    async def _follow(self) -> None:
+        """Serve what the rollout says, from now on."""
+        store = settings.store()
+        app.state.operator = Operator(store, settings.rollout_limits, settings.rollout_watch_s, _find)
+        worker = f"{socket.gethostname()}-{os.getpid()}"
+        self._conduct = Conduct(settings)
+        follower = Follower(self._slots, store, app.state.operator, self._ready, self._behaviour, worker, self._moved)
+        self._closing.push_async_callback(follower.close)
+        await follower.come_up()
+        self._beside(follower.run())
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let ``work`` run until the service stops."""
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._closing.push_async_callback(end)
 
     def _inferred(self, model: Model, tokens: int, seconds: float) -> None:
         slots: Slots | None = app.state.slots
@@ -273,6 +281,25 @@ class SentimentService:
             NativeVerdict(sentiment=a.verdict.sentiment, score=a.verdict.score, positive=a.verdict.positive)
             for a in answers
         ]
+
+
+def _forget() -> None:
+    """Routes answer nobody any more."""
+    app.state.slots = app.state.operator = app.state.journal = None
+
+
+def _shared_cache() -> "RedisCache | None":
+    if not settings.redis_url:
+        return None
+    from serving.redis_cache import RedisCache
+
+    return RedisCache(
+        settings.redis_url,
+        metrics,
+        ttl_s=settings.cache_ttl_s,
+        timeout_ms=settings.redis_timeout_ms,
+        retry_after_s=settings.redis_retry_after_s,
+    )
 
 
 def _find(tag: str) -> bentoml.Model:
