@@ -32,6 +32,7 @@ from serving.image import image
 from serving.journal import Journal
 from serving.lifecycle import Draining, StartUp, keep_own_gpu
 from serving.model import Model
+from serving.native import Bounded
 from serving.rollout.conduct import Conduct
 from serving.rollout.follower import Follower
 from serving.rollout.operator import Operator
@@ -98,7 +99,8 @@ def _middlewares() -> list[Middleware]:
         logged=settings.access_log,
     )
     express = Middleware(Express, own=app, routes=BUSIEST)
-    return [*tracing.middlewares(PROBES), boundary, *cross_origin(settings), guard(app), express]
+    native = Middleware(Bounded, own=app, paths=NATIVE_ROUTES)
+    return [*tracing.middlewares(PROBES), boundary, *cross_origin(settings), guard(app), express, native]
 
 
 def _resources() -> dict[str, Any]:
