@@ -7,6 +7,7 @@ kept where the routes can await it. These are internals of the pinned BentoML; `
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from serving.errors import Overloaded, RequestInvalid
+from serving.fairness import CALLER, FairQueue, Waiting
 from serving.model import Model
 from serving.telemetry.metrics import Metrics
 
@@ -30,10 +32,11 @@ Rows = list[list[int]]
 
 
 class Piece(NamedTuple):
-    """A row of token ids, and the model that is to judge it."""
+    """A row of token ids, the model that is to judge it, and who wants to know."""
 
     model: Model
     ids: list[int]
+    caller: str = ""
 
 
 Pieces = list[Piece]
@@ -45,6 +48,8 @@ LOOK_AHEAD = 256
 """So many that cannot join a call are passed over in search of one that can."""
 AHEAD = 2
 """Calls under way for each stream: one at work and one at hand, so that no stream waits for the event loop."""
+CALLER_SHARE = 0.5
+"""Of the queue, at most this is one caller's, so that there is room for others; what it asks first always fits."""
 LANES = 64
 """Parts of one request that are on their way at a time: others' rows come in between."""
 
@@ -52,7 +57,8 @@ LANES = 64
 class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
     """BentoML's dispatcher, but whoever waits is sent as soon as one of the model's streams is free, a call at a time.
 
-    A call is the job that has waited longest and whatever of the same model may share a call with it (``Cut.admits``).
+    A call is the job that is next (``FairQueue``: callers take turns, and of one caller it is the one that has waited
+    longest) and whatever of the same model may share a call with it (``Cut.admits``).
     The streams are the processor's, so models that are beside each other share them, too. BentoML's own
     policy holds a batch back while it expects more rows to pay for the wait, and has one batch under way. While all
     streams are at work rows gather by themselves, so under load calls are full; a lone caller never waits, and nobody
@@ -68,6 +74,7 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
             batch_dim=stock.batch_dim,
         )
         self._metrics = metrics
+        self._queue: FairQueue[Job[Pieces, list[float]]] = FairQueue()  # type: ignore[assignment]
         self._changed = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -84,7 +91,7 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
     async def inbound_call(self, data: Pieces) -> list[float] | Exception:
         """Wait for the answers to ``data``."""
         job = Job[Pieces, list[float]](time.monotonic(), data, self._loop.create_future())
-        self._queue.append(job)
+        self._queue.add(job, data[0].caller, sum(len(piece.ids) for piece in data))
         self._changed.set()
         answers = await job.future
         done = time.monotonic()
@@ -112,16 +119,17 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
         """Whether the model that is next has a stream free, or one call less at hand than it may have."""
         if not self._queue:
             return False
-        return len(self._calls) < AHEAD * self._queue[0].data[0].model.runner.schedule.engine.layout.streams
+        return len(self._calls) < AHEAD * self._queue.first.data[0].model.runner.schedule.engine.layout.streams
 
     def _next_call(self) -> tuple[Job[Pieces, list[float]], ...]:
-        """The job that has waited longest, and those after it that may share its call; a larger job is alone."""
+        """The job that is next, and those after it that may share its call; a larger job is alone."""
         jobs: list[Job[Pieces, list[float]]] = []
-        passed: list[Job[Pieces, list[float]]] = []
+        passed: list[Waiting[Job[Pieces, list[float]]]] = []
         rows = longest = 0
         now = time.monotonic()
         while self._queue and len(passed) < LOOK_AHEAD:
-            job = self._queue.popleft()
+            waiting = self._queue.take()
+            job = waiting.item
             if job.future.done():  # its callers have left
                 self._metrics.abandoned(len(job.data))
                 continue
@@ -131,16 +139,17 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
             model, more, length = job.data[0].model, len(job.data), max(len(piece.ids) for piece in job.data)
             cut = model.runner.schedule.cut
             if jobs and model is not jobs[0].data[0].model:
-                passed.append(job)
+                passed.append(waiting)
                 continue
             if jobs and (rows + more > self.max_batch_size or not cut.admits(rows, longest, more, length)):
-                passed.append(job)
+                passed.append(waiting)
                 if not cut.admits(rows, longest, 1, longest):  # nothing can join any more
                     break
                 continue
             jobs.append(job)
+            self._queue.serve(waiting)
             rows, longest = rows + more, max(longest, length)
-        self._queue.extendleft(reversed(passed))
+        self._queue.give_back(passed)
         return tuple(jobs)
 
 
@@ -230,6 +239,7 @@ class SharedBatcher:
         self._metrics = metrics
         self._max_queue_tokens = max_queue_tokens
         self._waiting_tokens = 0
+        self._of: Counter[str] = Counter()
 
     @property
     def load(self) -> float:
@@ -239,8 +249,8 @@ class SharedBatcher:
     async def positive(self, model: Model, rows: Rows) -> list[float]:
         """P(positive) of each row, in order, from whatever calls the dispatcher makes of them.
 
-        Raises Overloaded at once where the queue has no room, or when a row waited too long in it; RequestInvalid for
-        more than the queue ever holds.
+        Raises Overloaded at once where the queue has no room, or none for this caller, or when a row waited too long in
+        it; RequestInvalid for more than the queue ever holds.
         """
         tokens = sum(map(len, rows))
         if tokens > self._max_queue_tokens:
@@ -250,22 +260,29 @@ class SharedBatcher:
                 f"{self._waiting_tokens} of {self._max_queue_tokens} tokens of the queue are taken; {tokens} more "
                 "do not fit"
             )
-        self._took(tokens)
+        caller = CALLER.get()
+        if self._of[caller] and self._of[caller] + tokens > CALLER_SHARE * self._max_queue_tokens:
+            raise Overloaded(f"{self._of[caller]} tokens of this caller wait; {tokens} more would leave others no room")
+        self._took(caller, tokens)
         try:
             return await (self._infer(model, rows) if len(rows) == 1 else self._in_parts(model, rows))
         except ServiceUnavailable as error:
-            if (caller := asyncio.current_task()) and caller.cancelling():  # BentoML takes leaving for being refused
+            if (task := asyncio.current_task()) and task.cancelling():  # BentoML takes leaving for being refused
                 raise asyncio.CancelledError from error
             raise Overloaded("the request waited too long in the queue") from error
         finally:
-            self._took(-tokens)
+            self._took(caller, -tokens)
 
-    def _took(self, tokens: int) -> None:
+    def _took(self, caller: str, tokens: int) -> None:
         self._waiting_tokens += tokens
+        self._of[caller] += tokens
+        if not self._of[caller]:
+            del self._of[caller]
         self._metrics.queued(self._waiting_tokens)
 
     async def _infer(self, model: Model, rows: Rows) -> list[float]:
-        pieces = [Piece(model, ids) for ids in rows]
+        caller = CALLER.get()
+        pieces = [Piece(model, ids, caller) for ids in rows]
         return await self._factory.batch_infer(INFER, (pieces,), {})  # type: ignore[no-any-return]
 
     async def _in_parts(self, model: Model, rows: Rows) -> list[float]:

@@ -8,9 +8,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving import problems
 from serving.access import keys
 from serving.access.access import Access
+from serving.access.quota import network
 from serving.api import KEY_ID
 from serving.body import Coming
 from serving.errors import ModelUnavailable, ServingError
+from serving.fairness import CALLER
 
 _AUTHORIZATION = b"authorization"
 
@@ -46,9 +48,14 @@ class Guard:
             await Coming(receive).drop()
             await problems.of(Request(scope), error)(scope, receive, send)
             return
+        client = scope.get("client")
         if key is not None:
             scope[KEY_ID] = key.id
-        await self.app(scope, receive, send)
+        token = CALLER.set(key.id if key is not None else network(client[0]) if client else "")
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            CALLER.reset(token)
 
     def _needed(self, scope: Scope) -> keys.Scope | None:
         path = scope["path"]

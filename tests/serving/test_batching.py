@@ -16,6 +16,7 @@ from serving.batching import INFER, Inference, Piece, Pieces, ReadyDispatcher, R
 from serving.engine import Layout
 from serving.engine.schedule import Cut
 from serving.errors import Overloaded, RequestInvalid
+from serving.fairness import CALLER
 from serving.model import Model
 from serving.telemetry.metrics import Metrics
 
@@ -298,3 +299,34 @@ async def test_a_caller_that_leaves_takes_its_parts_along(
     assert len(device.batches) == 3, "the one at work, the one at hand, and the next caller's"
     assert registry.get_sample_value("sentiment_abandoned_rows_total") == 8
     assert registry.get_sample_value("sentiment_queue_tokens") == 0
+
+
+async def asked(batcher: SharedBatcher, device: Device, caller: str, rows: Rows) -> list[float]:
+    token = CALLER.set(caller)
+    try:
+        return await batcher.positive(device.model, rows)
+    finally:
+        CALLER.reset(token)
+
+
+async def test_a_flood_of_one_caller_leaves_others_their_turn(metrics: Metrics, device: Device) -> None:
+    batcher = SharedBatcher(device, metrics, max_queue_tokens=10_000)
+    device.busy_s = 0.01
+    flood = [asyncio.create_task(asked(batcher, device, "flood", [[7] * 20])) for _ in range(40)]
+    await asyncio.sleep(0.01)
+    before = len(device.batches)
+    assert await asked(batcher, device, "other", [[1] * 20]) == [1.0]
+    assert len(device.batches) - before <= 2, "what was at hand, and its turn"
+    await asyncio.gather(*flood)
+
+
+async def test_one_caller_leaves_room_in_the_queue_for_others(metrics: Metrics, device: Device) -> None:
+    batcher = SharedBatcher(device, metrics, max_queue_tokens=100)
+    first = asyncio.create_task(asked(batcher, device, "flood", [[7] * 40]))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="40 tokens of this caller wait; 20 more would leave others no room"):
+        await asked(batcher, device, "flood", [[7] * 20])
+    assert await asked(batcher, device, "other", [[1] * 60]) == [1.0]
+    assert await first == [7.0]
+    assert await asked(batcher, device, "flood", [[7] * 90]) == [7.0], "what a caller asks first may be larger"
+    assert not batcher._of
