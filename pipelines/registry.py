@@ -128,6 +128,10 @@ class Registry:
         """Mark a run as running again."""
         self._client.update_run(run_id, status="RUNNING")
 
+    def end_run(self, run_id: str) -> None:
+        """Say of a run that nobody carries on any more that it was killed."""
+        self._client.set_terminated(run_id, status="KILLED")
+
     @contextmanager
     def finishing(self, run_id: str) -> Iterator[None]:
         """End the run with the block: FINISHED, FAILED after an error, KILLED after Ctrl-C or SIGTERM."""

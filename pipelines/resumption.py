@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from data.files import sha256
 from pipelines import artifacts
 from pipelines.params import Params
 from pipelines.registry import Registry, new_run
+from training import checkpoint
 from training.config import Schedule
 from training.loop import resolve_precision
 from training.processes import this_process
@@ -45,16 +45,18 @@ class Resumption:
 
     def open_run(self, registry: Registry, params: Params) -> str:
         """The run of the training that is resumed, or a new one."""
-        if self.folder.exists() and self._note.exists():
+        if self._note.exists():
             run_id = str(artifacts.read_json(self._note)["run_id"])
             if registry.has_run(run_id):
-                registry.resume_run(run_id)
-                return run_id
+                if checkpoint.kept(self.folder):
+                    registry.resume_run(run_id)
+                    return run_id
+                registry.end_run(run_id)  # killed before there was anything to go on from
         run_id = new_run(registry, params)
         artifacts.write_json(self._note, {"run_id": run_id})
         return run_id
 
     def forget(self) -> None:
         """The outcome was put away: the checkpoint has done its duty."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        checkpoint.forget(self.folder)
         self._note.unlink(missing_ok=True)

@@ -42,12 +42,27 @@ class Progress:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
+def kept(folder: Path) -> bool:
+    """Whether there is something in ``folder`` to go on from, a save that was cut off between its renames included."""
+    return folder.exists() or _beside(folder, "old").exists()
+
+
+def forget(folder: Path) -> None:
+    """Remove the checkpoint, and what a save that was cut off left beside it."""
+    for each in (_beside(folder, "new"), _beside(folder, "old"), folder):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_suffix(f".{what}")
+
+
 class Checkpoint:
     """A folder for one model, data and configuration; each save takes the place of the one before in one rename."""
 
     def __init__(self, accelerator: Accelerator, folder: Path) -> None:
         self._accelerator, self._folder = accelerator, folder
-        self._fresh, self._old = folder.with_suffix(".new"), folder.with_suffix(".old")
+        self._fresh, self._old = _beside(folder, "new"), _beside(folder, "old")
 
     def save(self, progress: Progress) -> None:
         """Keep ``progress`` and the state of all that was prepared or registered with the accelerator.
