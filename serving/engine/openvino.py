@@ -26,6 +26,8 @@ class OpenVinoEngine:
         """Raises EngineFailed for a broken graph."""
         import openvino
 
+        # its binding looks NumPy up once, in a way that never ends where two threads are the first to need it
+        openvino.Type.i64.to_dtype()
         self.precision, self.layout = precision, layout
         self._pad_id = pad_id
         settings = {
