@@ -3,12 +3,12 @@
 import json
 import logging
 import random
-import time
 from collections.abc import Mapping, Sequence
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
+from serving.breaker import REDIS_FAILURES, Breaker, once_more
 from serving.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -29,25 +29,29 @@ class RedisCache:
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
+            retry=once_more(),
         )
         self._redis: Redis = Redis.from_pool(pool)  # closes the pool with itself
         self._metrics = metrics
         self._ttl_s = ttl_s
         self._retry_after_s = retry_after_s
-        self._open_until = 0.0
-        self._writes_open_until = 0.0
+        self._breaker, self._writes = Breaker(retry_after_s), Breaker(retry_after_s)
 
     async def get(self, keys: Sequence[str]) -> list[float | None]:
         """See ``SharedCache.get``."""
-        if not keys or self._is_open():
+        if not keys or not self._breaker.allows():
             self._metrics.looked_up("shared", "bypass", len(keys))
             return [None] * len(keys)
         try:
-            found = [_parsed(value) for value in await self._redis.mget(keys)]
-        except (RedisError, OSError) as error:
+            values = await self._redis.mget(keys)
+            if not isinstance(values, list) or len(values) != len(keys):
+                raise TypeError("MGET was answered with something else")
+        except REDIS_FAILURES as error:
             self._failed(error)
             self._metrics.looked_up("shared", "error", len(keys))
             return [None] * len(keys)
+        self._breaker.succeeded()
+        found = [_parsed(value) for value in values]
         hits = len(keys) - found.count(None)
         self._metrics.looked_up("shared", "hit", hits)
         self._metrics.looked_up("shared", "miss", len(keys) - hits)
@@ -55,36 +59,34 @@ class RedisCache:
 
     async def set(self, entries: Mapping[str, float]) -> None:
         """See ``SharedCache.set``."""
-        if not entries or self._is_open() or time.monotonic() < self._writes_open_until:
-            return
+        if not entries or self._breaker.open or not self._writes.allows():
+            return  # whether Redis is back is for a look-up to find out
         pipeline = self._redis.pipeline(transaction=False)
         for key, positive in entries.items():
             expiry_s = max(1, round(self._ttl_s * random.uniform(1.0 - TTL_JITTER, 1.0)))
             pipeline.set(key, json.dumps({"positive": positive}), ex=expiry_s)
         try:
             await pipeline.execute()
+            self._writes.succeeded()
         except ResponseError as error:  # read-only, full, or not allowed: it answers, so it may still be read
-            self._writes_open_until = time.monotonic() + self._retry_after_s
+            self._writes.failed()
             log.warning("Redis refused a write (%s); none for %.1f s", type(error).__name__, self._retry_after_s)
-        except (RedisError, OSError) as error:
+        except REDIS_FAILURES as error:
             self._failed(error)
 
     async def connected(self) -> bool:
         """Whether a ping comes back; asks even while the cache is left alone."""
         try:
             return bool(await self._redis.ping())
-        except (RedisError, OSError):
+        except REDIS_FAILURES:
             return False
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
 
-    def _is_open(self) -> bool:
-        return time.monotonic() < self._open_until
-
     def _failed(self, error: Exception) -> None:
-        self._open_until = time.monotonic() + self._retry_after_s
+        self._breaker.failed()
         log.warning("Redis failed (%s); not asked again for %.1f s", type(error).__name__, self._retry_after_s)
 
 

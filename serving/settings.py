@@ -16,7 +16,7 @@ class Settings(KeySettings):
     """Each field is the environment variable of the same name in capitals."""
 
     redis_timeout_ms: int = Field(default=50, ge=1, le=5_000)
-    redis_retry_after_s: float = Field(default=5.0, ge=0.1, le=300.0)
+    redis_retry_after_s: float = Field(default=2.0, ge=0.1, le=300.0)
     """How long Redis is left alone after it failed."""
     cache_entries: int = Field(default=1_000, ge=0, le=10_000_000)
     """Size of the in-process LRU cache; 0 turns it off."""

@@ -15,10 +15,8 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from serving.breaker import REDIS_FAILURES, Breaker, once_more
 from serving.errors import QuotaExceeded, RequestInvalid
 
 log = logging.getLogger(__name__)
@@ -67,7 +65,7 @@ class Quota:
         self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._pool: BlockingConnectionPool | None = None
-        self._retry_after_s, self._out_until, self._out = retry_after_s, 0.0, False
+        self._breaker = Breaker(retry_after_s)
         if redis_url and (key_texts or address_texts):
             timeout_s = timeout_ms / 1e3
             self._pool = BlockingConnectionPool.from_url(
@@ -76,7 +74,7 @@ class Quota:
                 timeout=timeout_s,
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
-                retry=Retry(NoBackoff(), 1),  # of a connection that Redis closed since
+                retry=once_more(),
             )
             storage = RedisStorage(
                 f"async+{redis_url.replace('unix://', 'redis+unix://', 1)}",
@@ -98,17 +96,27 @@ class Quota:
         if texts > allowed:
             raise RequestInvalid(f"texts holds {texts} reviews; the quota is {allowed} in {WINDOW_S} s", "texts")
         item = RateLimitItemPerMinute(allowed)
-        if self._shared is not None and time.monotonic() >= self._out_until:
+        if self._shared is not None and self._breaker.allows():
             try:
-                allowance = await _counted(self._shared, item, name, who, texts)
-                self._out = False
-                return allowance
-            except (RedisError, OSError) as error:
-                if not self._out:  # of many at once, the first
+                return await self._counted_together(self._shared, item, name, who, texts)
+            except REDIS_FAILURES as error:
+                if self._breaker.failed():
                     kind = type(error).__name__
                     log.warning("quotas cannot be counted in Redis (%s); each worker counts by itself", kind)
-                self._out, self._out_until = True, time.monotonic() + self._retry_after_s
         return await _counted(self._local, item, name, who, texts)
+
+    async def _counted_together(
+        self, limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, name: str, who: str, texts: int
+    ) -> Allowance:
+        try:
+            allowance = await _counted(limiter, item, name, who, texts)
+        except QuotaExceeded as refused:
+            if refused.left == item.amount:
+                raise TypeError("Redis refuses what it has not counted") from refused
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return allowance
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -128,6 +136,7 @@ async def _counted(
             f"{texts} would be over the quota of {item.amount} reviews in {WINDOW_S} s; {stats.remaining} are left",
             allowance.headers,
             more_in_s,
+            stats.remaining,
         )
     return allowance
 
