@@ -123,7 +123,7 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
 
     def _next_call(self) -> tuple[Job[Pieces, list[float]], ...]:
         """The job that is next, and those after it that may share its call; a larger job is alone."""
-        jobs: list[Job[Pieces, list[float]]] = []
+        chosen: list[Waiting[Job[Pieces, list[float]]]] = []
         passed: list[Waiting[Job[Pieces, list[float]]]] = []
         rows = longest = 0
         now = time.monotonic()
@@ -138,19 +138,20 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
                 continue
             model, more, length = job.data[0].model, len(job.data), max(len(piece.ids) for piece in job.data)
             cut = model.runner.schedule.cut
-            if jobs and model is not jobs[0].data[0].model:
+            if chosen and model is not chosen[0].item.data[0].model:
                 passed.append(waiting)
                 continue
-            if jobs and (rows + more > self.max_batch_size or not cut.admits(rows, longest, more, length)):
+            if chosen and (rows + more > self.max_batch_size or not cut.admits(rows, longest, more, length)):
                 passed.append(waiting)
                 if not cut.admits(rows, longest, 1, longest):  # nothing can join any more
                     break
                 continue
-            jobs.append(job)
-            self._queue.serve(waiting)
+            chosen.append(waiting)
             rows, longest = rows + more, max(longest, length)
         self._queue.give_back(passed)
-        return tuple(jobs)
+        for waiting in chosen:
+            self._queue.serve(waiting)
+        return tuple(waiting.item for waiting in chosen)
 
 
 class Inference:

@@ -5,8 +5,8 @@ before ends, or now if that is over; whatever begins first is next. So callers t
 shares of the tokens, and one alone gets all of them, in the order in which it asked.
 """
 
-import heapq
-from collections.abc import Iterable, Iterator
+from bisect import insort
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
@@ -28,24 +28,28 @@ class Waiting(NamedTuple, Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """Items by their callers, in the order in which they are to be served."""
+    """Items by their callers, in the order in which they are to be served.
+
+    A sorted list: what comes in stands near its end, and looking far ahead, as calls do, moves nothing.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[Waiting[T]] = []
+        self._sorted: list[Waiting[T]] = []
+        self._taken = 0
         self._ends: dict[str, float] = {}
         self._now = 0.0
         self._places = count()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._sorted) - self._taken
 
     def __iter__(self) -> Iterator[T]:
-        return (waiting.item for waiting in self._heap)
+        return (waiting.item for waiting in self._sorted[self._taken :])
 
     @property
     def first(self) -> T:
         """What is next. Raises IndexError where nothing waits."""
-        return self._heap[0].item
+        return self._sorted[self._taken].item
 
     def add(self, item: T, caller: str, cost: float) -> None:
         """``cost`` in tokens."""
@@ -53,21 +57,23 @@ class FairQueue(Generic[T]):
             self._forget()
         start = max(self._now, self._ends.get(caller, 0.0))
         self._ends[caller] = start + cost
-        heapq.heappush(self._heap, Waiting(start, next(self._places), item))
+        insort(self._sorted, Waiting(start, next(self._places), item), lo=self._taken)
 
     def take(self) -> Waiting[T]:
-        """What is next, out of the queue. Raises IndexError where nothing waits."""
-        return heapq.heappop(self._heap)
+        """What is next; it is out of the queue once ``give_back`` was called. Raises IndexError where nothing waits."""
+        waiting = self._sorted[self._taken]
+        self._taken += 1
+        return waiting
 
-    def give_back(self, passed: Iterable[Waiting[T]]) -> None:
-        """What was taken and not served: it stands where it stood."""
-        for waiting in passed:
-            heapq.heappush(self._heap, waiting)
+    def give_back(self, passed: Sequence[Waiting[T]]) -> None:
+        """Of what was taken, what is not served, in the order in which it was taken: it stands where it stood."""
+        self._sorted[: self._taken] = passed
+        self._taken = 0
 
     def serve(self, waiting: Waiting[T]) -> None:
         """It is being served: whoever comes now begins no earlier. Where nothing waits, nobody is behind."""
         self._now = max(self._now, waiting.start)
-        if not self._heap:
+        if not len(self):
             self._ends.clear()
 
     def _forget(self) -> None:

@@ -1,6 +1,5 @@
 """Callers take turns by tokens; one alone is served in its own order."""
 
-import random
 from collections import Counter
 
 from serving import fairness
@@ -11,6 +10,7 @@ def served(queue: FairQueue[tuple[str, int]], count: int) -> list[tuple[str, int
     out = []
     for _ in range(count):
         waiting = queue.take()
+        queue.give_back([])
         queue.serve(waiting)
         out.append(waiting.item)
     return out
@@ -61,12 +61,13 @@ def test_what_is_given_back_stands_where_it_stood() -> None:
     queue: FairQueue[tuple[str, int]] = FairQueue()
     for number in range(10):
         queue.add(("a", number), f"{number % 3}", 5)
-    order = [queue.take() for _ in range(10)]
-    random.Random(1).shuffle(order)
-    queue.give_back(order)
-    again = [queue.take().item for _ in range(10)]
-    queue.give_back(order)
-    assert again == [queue.take().item for _ in range(10)]
+    order = list(queue)
+    taken = [queue.take() for _ in range(6)]
+    assert list(queue) == order[6:]
+    assert queue.first == order[6]
+    queue.give_back(taken[1:3] + taken[4:])
+    assert list(queue) == [*order[1:3], *order[4:]]
+    assert len(queue) == 8
 
 
 def test_callers_that_are_gone_are_forgotten() -> None:
