@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from serving import problems
-from serving.errors import RequestInvalid
+from serving.errors import CallerLeft, RequestInvalid
 from serving.problems import InputProblem
 
 JSON = "application/json"
@@ -17,6 +18,8 @@ NDJSON = "application/x-ndjson"
 _GZIP = 16 + zlib.MAX_WBITS
 _PIECE = 1 << 16
 LINGER_BYTES, LINGER_S = 8 << 20, 1.0
+MOST_EXPANSION, EXPANDED_FREELY = 100, 1 << 20
+"""A gzip body may unpack to so many times its size; reviews do to some ten times. Less than a MiB may be anything."""
 
 
 def check_media_type(request: Request, *allowed: str) -> None:
@@ -37,7 +40,7 @@ def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
-    return _bounded(_unpacked(request.stream()) if _is_gzip(request) else request.stream(), limit)
+    return _bounded(_unpacked(_coming(request)) if _is_gzip(request) else _coming(request), limit)
 
 
 async def read(request: Request, limit: int) -> str:
@@ -47,6 +50,15 @@ async def read(request: Request, limit: int) -> str:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RequestInvalid(f"the body is not UTF-8 at byte {error.start}") from error
+
+
+async def _coming(request: Request) -> AsyncIterator[bytes]:
+    """Raises CallerLeft where the rest will not come."""
+    try:
+        async for piece in request.stream():
+            yield piece
+    except ClientDisconnect as error:
+        raise CallerLeft("the caller hung up") from error
 
 
 async def _bounded(stream: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
@@ -66,10 +78,12 @@ def _is_gzip(request: Request) -> bool:
 
 
 async def _unpacked(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Small pieces, so that a bomb is given up long before it has burst."""
+    """Small pieces, so that a bomb is given up long before it has burst, and others go on between them."""
     unpacker = zlib.decompressobj(_GZIP)
+    given_bytes = unpacked_bytes = 0
     async for given in packed:
         waiting = given
+        given_bytes += len(given)
         while waiting and not unpacker.eof:
             try:
                 piece = unpacker.decompress(waiting, _PIECE)
@@ -78,8 +92,12 @@ async def _unpacked(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                     problems.NOT_GZIP, "the body is not gzip, though Content-Encoding says so"
                 ) from error
             waiting = unpacker.unconsumed_tail
+            unpacked_bytes += len(piece)
+            if unpacked_bytes > max(EXPANDED_FREELY, MOST_EXPANSION * given_bytes):
+                raise InputProblem(problems.TOO_LARGE, f"the body unpacks to over {MOST_EXPANSION} times its size")
             if piece:
                 yield piece
+                await asyncio.sleep(0)
     if not unpacker.eof:
         raise InputProblem(problems.NOT_GZIP, "the gzip body breaks off")
 

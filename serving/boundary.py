@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Collection
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api import MODEL_TAG
-from serving.problems import INTERNAL, LOGGED, problem
+from serving.problems import INTERNAL, LEFT, LOGGED, problem
 from serving.telemetry.logs import FIELDS, REQUEST_ID, place
 from serving.telemetry.metrics import Metrics
 
@@ -70,10 +70,15 @@ class RequestBoundary:
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Cache-Control", "no-store")  # an answer holds the review
                 answered_by = headers.get(MODEL_TAG)
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:  # the server has closed the connection already
+                raise ClientDisconnect from error
 
         try:
             await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = status or LEFT.status
         except Exception as error:  # whatever it is, it ends here
             log.error("request %s failed: %s at %s", request_id, type(error).__name__, place(error))  # noqa: TRY400 - no trace
             if not status:

@@ -84,9 +84,10 @@ class ScopeMissing(ServingError):
 
 
 class QuotaExceeded(ServingError):
-    """A caller has had as much as it may have for now; ``headers`` say how much, ``retry_after_s`` when more."""
+    """A caller has had as much as it may have for now; ``retry_after_s`` says when more, ``left`` how much now."""
 
-    def __init__(self, message: str, headers: dict[str, str], retry_after_s: int) -> None:
+    def __init__(self, message: str, headers: dict[str, str], retry_after_s: int, left: int) -> None:
         super().__init__(message)
         self.headers = headers
         self.retry_after_s = retry_after_s
+        self.left = left

@@ -53,6 +53,7 @@ class Bounded:
 
 
 async def _read(request: Request, settings: Settings) -> bytes:
+    body.check_media_type(request, body.JSON)
     try:
         async with asyncio.timeout(settings.timeout_s):
             return b"".join([piece async for piece in body.pieces(request, settings.max_body_bytes)])

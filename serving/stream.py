@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +19,7 @@ from data.errors import TextError
 from serving import body, problems, schema
 from serving.api import MODEL_TAG, PREFIX, counted, elapsed_ms, json_bytes, result_of, reuse_of, turn_of, valid
 from serving.cache import Reuse
-from serving.errors import DeadlineExceeded, Overloaded, QuotaExceeded, RequestInvalid, ServingError
+from serving.errors import CallerLeft, DeadlineExceeded, Overloaded, QuotaExceeded, RequestInvalid, ServingError
 from serving.problems import InputProblem
 from serving.slots import Turn
 
@@ -35,6 +35,13 @@ class Line(schema.Request):
 
     text: str
     id: str | int | None = Field(default=None, description="Comes back with the verdict.")
+
+    @field_validator("id")
+    @classmethod
+    def _can_come_back(cls, value: str | int | None) -> str | int | None:
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+            raise ValueError("it holds a lone surrogate; it must be valid Unicode")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,7 @@ class _Stream:
             while (await self._request.receive())["type"] != "http.disconnect":
                 pass
             self._gone = True
-        except ClientDisconnect:
+        except (ClientDisconnect, CallerLeft):
             self._gone = True
             await self._groups.put(None)
         except ServingError as error:
