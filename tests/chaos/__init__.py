@@ -1,0 +1,1 @@
+"""What breaks beneath the service, really broken, under real load. ``python -m tests.chaos``."""
