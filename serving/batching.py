@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from serving.errors import Overloaded, RequestInvalid
 from serving.fairness import CALLER, FairQueue, Waiting
 from serving.model import Model
+from serving.pace import Pace
 from serving.telemetry.metrics import Metrics
 
 INFER = "infer"
@@ -50,6 +51,8 @@ AHEAD = 2
 """Calls under way for each stream: one at work and one at hand, so that no stream waits for the event loop."""
 CALLER_SHARE = 0.5
 """Of the queue, at most this is one caller's, so that there is room for others; what it asks first always fits."""
+FORESEEN = 0.5
+"""Of the longest wait, at most this much may be in sight for one who comes: what is foreseen may be off by as much."""
 LANES = 64
 """Parts of one request that are on their way at a time: others' rows come in between."""
 
@@ -73,6 +76,7 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
             get_batch_size=stock.get_batch_size,
             batch_dim=stock.batch_dim,
         )
+        self.pace = Pace()
         self._metrics = metrics
         self._queue: FairQueue[Job[Pieces, list[float]]] = FairQueue()  # type: ignore[assignment]
         self._changed = asyncio.Event()
@@ -104,6 +108,8 @@ class ReadyDispatcher(CorkDispatcher[Pieces, list[float]]):
         for job in inputs_info:
             job.dispatch_time = now
         await super().outbound_call(inputs_info, training)
+        tokens = sum(len(piece.ids) for job in inputs_info for piece in job.data)
+        self.pace.done(tokens, time.monotonic(), waiting=bool(self._queue))
 
     def shutdown(self) -> None:
         """Stop; what waits is refused."""
@@ -236,22 +242,30 @@ class SharedBatcher:
 
     def __init__(self, factory: ServiceAppFactory, metrics: Metrics, *, max_queue_tokens: int) -> None:
         self._factory = factory
-        self._dispatcher = factory.dispatchers[INFER]
+        self._dispatcher: ReadyDispatcher = factory.dispatchers[INFER]
         self._metrics = metrics
         self._max_queue_tokens = max_queue_tokens
+        self._max_wait_s: float = FORESEEN * self._dispatcher.max_latency
         self._waiting_tokens = 0
         self._of: Counter[str] = Counter()
+        metrics.queued(0, self.limit_tokens)
+
+    @property
+    def limit_tokens(self) -> float:
+        """So many may wait or be inferred: those that are done within the longest wait, as far as that is known."""
+        done_in_time = self._max_wait_s * self._dispatcher.pace.tokens_per_s
+        return min(float(self._max_queue_tokens), done_in_time)
 
     @property
     def load(self) -> float:
-        """How full the queue is, from 0 to 1."""
-        return self._waiting_tokens / self._max_queue_tokens
+        """How full the queue is; 1 where who comes is refused, unless it asks less than others."""
+        return self._waiting_tokens / self.limit_tokens
 
     async def positive(self, model: Model, rows: Rows) -> list[float]:
         """P(positive) of each row, in order, from whatever calls the dispatcher makes of them.
 
-        Raises Overloaded at once where the queue has no room, or none for this caller, or when a row waited too long in
-        it; RequestInvalid for more than the queue ever holds.
+        Raises Overloaded at once where the queue has no room, or none for this caller, or where it would have to wait
+        too long, and later where that was not foreseen; RequestInvalid for more than the queue ever holds.
         """
         tokens = sum(map(len, rows))
         if tokens > self._max_queue_tokens:
@@ -264,6 +278,10 @@ class SharedBatcher:
         caller = CALLER.get()
         if self._of[caller] and self._of[caller] + tokens > CALLER_SHARE * self._max_queue_tokens:
             raise Overloaded(f"{self._of[caller]} tokens of this caller wait; {tokens} more would leave others no room")
+        if (wait_s := self._foreseen_s(caller, tokens)) > self._max_wait_s:
+            raise Overloaded(
+                f"work of {wait_s:.1f} s is ahead of this request; at most {self._max_wait_s:.1f} s may be"
+            )
         self._took(caller, tokens)
         try:
             return await (self._infer(model, rows) if len(rows) == 1 else self._in_parts(model, rows))
@@ -274,12 +292,21 @@ class SharedBatcher:
         finally:
             self._took(caller, -tokens)
 
+    def _foreseen_s(self, caller: str, tokens: int) -> float:
+        """How long ``tokens`` more of this caller would wait: for its own, and for as much of each other's."""
+        pace = self._dispatcher.pace
+        if (most := pace.seconds(self._waiting_tokens)) <= self._max_wait_s:
+            return most
+        own = self._of[caller]
+        others = sum(min(waiting, own + tokens) for other, waiting in self._of.items() if other != caller)
+        return pace.seconds(own + others)
+
     def _took(self, caller: str, tokens: int) -> None:
         self._waiting_tokens += tokens
         self._of[caller] += tokens
         if not self._of[caller]:
             del self._of[caller]
-        self._metrics.queued(self._waiting_tokens)
+        self._metrics.queued(self._waiting_tokens, self.limit_tokens)
 
     async def _infer(self, model: Model, rows: Rows) -> list[float]:
         caller = CALLER.get()

@@ -150,7 +150,6 @@ class SentimentService:
         self._closing.push_async_callback(self._slots.close)
         await self._follow()
         self._closing.callback(_forget)
-        metrics.queue_limit(settings.max_queue_tokens)
         self._draining.watch()
         # what is loaded now lives as long as the process: the collector need not look at it again
         gc.collect()

@@ -27,7 +27,7 @@ class Settings(KeySettings):
     batch_tokens: int | None = Field(default=None, ge=16, le=1 << 20)
     """Tokens that the model is given at once; without it, the fastest number here is found out at start."""
     max_latency_ms: int = Field(default=5_000, ge=10, le=60_000)
-    """A row that waited longer in the queue is refused."""
+    """A row that waited longer in the queue is refused, and one that would wait over half of it at once."""
     max_queue_tokens: int = Field(default=1 << 18, ge=512, le=1 << 26)
     """Tokens that wait or are being inferred, of all callers together."""
     timeout_s: float = Field(default=10.0, ge=0.1, le=60.0)

@@ -59,7 +59,7 @@ class Metrics:
         )
         self._queue_limit = Gauge(
             PREFIX + "queue_limit_tokens",
-            "Tokens that may wait or be inferred (MAX_QUEUE_TOKENS).",
+            "Tokens that may wait or be inferred: MAX_QUEUE_TOKENS, or what is done in half of MAX_LATENCY_MS.",
             registry=registry,
             multiprocess_mode="livesum",
         )
@@ -114,13 +114,10 @@ class Metrics:
         """So many rows left the queue without being inferred."""
         self._abandoned.inc(rows)
 
-    def queued(self, tokens: int) -> None:
-        """So many tokens wait now."""
+    def queued(self, tokens: int, limit_tokens: float) -> None:
+        """So many tokens wait now in this worker, of so many that may."""
         self._queue_tokens.set(tokens)
-
-    def queue_limit(self, tokens: int) -> None:
-        """So many tokens may wait in this worker."""
-        self._queue_limit.set(tokens)
+        self._queue_limit.set(limit_tokens)
 
     def looked_up(self, level: str, outcome: Outcome, count: int) -> None:
         """So many texts were looked up in a cache level, to this outcome."""

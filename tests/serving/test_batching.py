@@ -320,6 +320,32 @@ async def test_a_flood_of_one_caller_leaves_others_their_turn(metrics: Metrics, 
     await asyncio.gather(*flood)
 
 
+async def test_who_would_wait_too_long_is_refused_at_once_and_who_asks_little_is_not(
+    metrics: Metrics, device: Device, registry: CollectorRegistry
+) -> None:
+    device.model = model_with(StandInSchedule(cut=Cut(batch_tokens=200, call_tokens=200)))
+    batcher = SharedBatcher(device, metrics, max_queue_tokens=100_000)
+    device.busy_s = 0.01
+    await asked(batcher, device, "flood", [[7] * 20] * 500)
+    pace = device.dispatcher.pace.tokens_per_s
+    assert pace == pytest.approx(120 / 0.011, rel=0.3), "six rows of 20 in each call"
+    assert registry.get_sample_value("sentiment_queue_limit_tokens") == pytest.approx(2.5 * pace, rel=0.2)
+    assert batcher.load == 0.0
+
+    flood = [asyncio.create_task(asked(batcher, device, "flood", [[7] * 20] * 500)) for _ in range(4)]
+    await asyncio.sleep(0.05)
+    assert batcher.load > 1.0
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Overloaded, match=r"work of \d\.\d s is ahead of this request; at most 2\.5 s may be"):
+        await asked(batcher, device, "flood", [[7] * 20])
+    assert asyncio.get_running_loop().time() - began < 0.05
+    assert await asked(batcher, device, "other", [[1] * 20]) == [1.0]
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+    assert batcher.load == 0.0
+
+
 async def test_one_caller_leaves_room_in_the_queue_for_others(metrics: Metrics, device: Device) -> None:
     batcher = SharedBatcher(device, metrics, max_queue_tokens=100)
     first = asyncio.create_task(asked(batcher, device, "flood", [[7] * 40]))
