@@ -25,6 +25,7 @@ class OpenLoop(Loop):
     """Requests come at random times (Poisson), and the window is one of time."""
 
     drain_s = 2.0
+    most_connections = CONNECTIONS
 
     async def play(self) -> None:
         """See Loop."""
@@ -77,5 +78,5 @@ class OpenLoop(Loop):
                 self.send(connection, request, meant, data)
                 return
         self._waiting.append((request, meant, data))
-        if self.held < CONNECTIONS:
+        if self.held < self.most_connections:
             self.connect_soon()

@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from serving import connections
 from serving.errors import Overloaded, RequestInvalid
 from serving.fairness import CALLER, FairQueue, Waiting
 from serving.model import Model
@@ -224,13 +225,15 @@ class BatchingService(Service[Any]):
     factory: ServiceAppFactory | None = None
     metrics: Metrics
     own_middlewares: Sequence[Middleware]
+    max_connections: int
 
-    def equip(self, metrics: Metrics, middlewares: Sequence[Middleware]) -> None:
-        """What the application is to be made with."""
-        self.metrics, self.own_middlewares = metrics, middlewares
+    def equip(self, metrics: Metrics, middlewares: Sequence[Middleware], max_connections: int) -> None:
+        """What the application is to be made with, and how many connections its server is to hold."""
+        self.metrics, self.own_middlewares, self.max_connections = metrics, middlewares, max_connections
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """The application, as BentoML's server asks for it."""
+        """The application, as BentoML's server asks for it before it begins to listen."""
+        connections.bound(self.max_connections)
         self.inject_config()
         self.factory = _Factory(self, is_main=is_main)
         app: ASGIApp = self.factory()

@@ -49,6 +49,11 @@ class Kind:
     field: str | None = None
 
 
+NOT_HTTP = Kind("not-http", "The request is not HTTP", 400, "Invalid HTTP request received.")
+HEAD_TOO_SLOW = Kind("head-too-slow", "The headers took too long", 408, "the headers were not there within 10 s")
+HEAD_TOO_LARGE = Kind(
+    "head-too-large", "The headers are too large", 431, "the request line and headers are over 32,768 bytes"
+)
 NOT_JSON = Kind("not-json", "The body is not JSON", 400, "the body cannot be parsed as JSON at character 17")
 NOT_GZIP = Kind("not-gzip", "The body cannot be unpacked", 400, "the gzip body breaks off")
 INVALID = Kind("invalid-request", "The request breaks the contract", 422, "text: Field required", "text")
@@ -99,9 +104,9 @@ LEFT = Kind("caller-left", "The caller hung up", 499)
 DEADLINE = Kind("deadline-exceeded", "The answer would come too late", 504, "no answer within 10.0 s")
 INTERNAL = Kind("internal-error", "Something went wrong here", 500)
 KINDS = (
-    NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE, TOO_LONG, OVERLOADED, NO_MODEL, NOT_ALLOWED,
-    SCOPE, QUOTA,    REFUSED, UNREACHABLE, NO_JOURNAL, NO_KEYS, LEFT, DEADLINE,
-    INTERNAL,
+    NOT_HTTP, HEAD_TOO_SLOW, HEAD_TOO_LARGE, NOT_JSON, NOT_GZIP, INVALID, TOO_LARGE, MEDIA, EMPTY, NOT_UNICODE,
+    TOO_LONG, OVERLOADED, NO_MODEL, NOT_ALLOWED, SCOPE, QUOTA, REFUSED, UNREACHABLE, NO_JOURNAL, NO_KEYS, LEFT,
+    DEADLINE, INTERNAL,
 )  # fmt: skip
 
 
@@ -147,20 +152,25 @@ class ProblemResponse(JSONResponse):
         return json.dumps(content, ensure_ascii=False).encode()
 
 
+def headers_of(kind: Kind) -> dict[str, str]:
+    """What an answer of that kind is sent with, beside what it is about."""
+    if kind is NO_JOURNAL:
+        return {}  # it will not be otherwise in a second
+    return {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(kind.status, {})
+
+
 def problem(
     request: Request, kind: Kind, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
 ) -> ProblemResponse:
     """The response for one problem."""
-    content = _content(kind, detail, request.scope.get("request_id", ""), field)
+    content = described(kind, detail, request.scope.get("request_id", ""), field)
     return ProblemResponse(content, kind.status, dict(headers or {}))
 
 
 def of(request: Request, error: Exception) -> ProblemResponse:
     """The response for an expected error."""
     kind = kind_of(error)
-    headers = {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(kind.status)
-    if kind is NO_JOURNAL:
-        headers = None  # it will not be otherwise in a second
+    headers = headers_of(kind)
     if isinstance(error, QuotaExceeded):
         headers = {"Retry-After": str(error.retry_after_s), **error.headers}
     return problem(request, kind, str(error), getattr(error, "field", None), headers)
@@ -169,10 +179,11 @@ def of(request: Request, error: Exception) -> ProblemResponse:
 def content(request: Request, error: Exception) -> dict[str, Any]:
     """The problem that ``error`` amounts to, as JSON."""
     request_id = request.scope.get("request_id", "")
-    return _content(kind_of(error), str(error), request_id, getattr(error, "field", None))
+    return described(kind_of(error), str(error), request_id, getattr(error, "field", None))
 
 
-def _content(kind: Kind, detail: str, request_id: str, field: str | None) -> dict[str, Any]:
+def described(kind: Kind, detail: str, request_id: str, field: str | None = None) -> dict[str, Any]:
+    """The problem as JSON."""
     content = {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,
@@ -192,7 +203,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
                 MEDIA_TYPE: {
                     "schema": schema.Problem.model_json_schema(),
                     "examples": {
-                        kind.slug: {"value": _content(kind, kind.example, "0f8fad5bd9cb469fa165", kind.field)}
+                        kind.slug: {"value": described(kind, kind.example, "0f8fad5bd9cb469fa165", kind.field)}
                         for kind in KINDS
                         if kind.status == status
                     },

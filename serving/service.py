@@ -312,4 +312,4 @@ def _tell(model: Model) -> None:
     metrics.serving(model.tag, model.mlflow_version, model.engine.name, model.engine.precision)
 
 
-cast("BatchingService", SentimentService).equip(metrics, _middlewares())
+cast("BatchingService", SentimentService).equip(metrics, _middlewares(), settings.max_connections)

@@ -33,6 +33,8 @@ class Settings(KeySettings):
     timeout_s: float = Field(default=10.0, ge=0.1, le=60.0)
     """Deadline of a request; of a stream, for each group of lines and between two pieces of its body."""
 
+    max_connections: int = Field(default=2_048, ge=1, le=1 << 20)
+    """Of each worker; beyond, one that is idle makes room, or the new one is refused."""
     max_texts: int = Field(default=1_000, ge=1, le=100_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1_024, le=1 << 28)
     """Of a body once it is unpacked; of a stream, of a line."""

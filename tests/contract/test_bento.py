@@ -10,11 +10,13 @@ from typing import Any
 
 import attrs
 import bentoml
+import pytest
 import yaml
 
 from data import behaviour
 from serving import page
 from serving.api import VERSION
+from serving.image import GPU_PACKAGES
 from tests.contract.project import closure
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,9 +24,17 @@ BENTOFILE = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
 PINNED_BENTOML = "1.4.39"
 
 
+LOCKS = ("dev", "train", "serve")
+PIN = r"([a-z0-9][a-z0-9.-]*)==([^\s=]+)"
+HASHED = re.compile(rf"^{PIN}((?: \\\n    --hash=sha256:[0-9a-f]{{64}})+)\n", re.MULTILINE)
+
+
+def lock(name: str) -> str:
+    return (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def locked(name: str) -> dict[str, str]:
-    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if "==" in line)
+    return dict(re.findall(rf"^{PIN}", lock(name), re.MULTILINE))
 
 
 def test_the_bento_holds_what_the_service_and_its_commands_import() -> None:
@@ -46,19 +56,33 @@ def test_the_service_has_the_projects_version() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
-def test_locks_agree_with_each_other_and_pin_torch() -> None:
-    everything = locked("dev")
+def test_locks_agree_with_each_other() -> None:
+    hashes = {name: pinned for name, *pinned in HASHED.findall(lock("dev"))}
     for role in ("serve", "train"):
-        assert locked(role).items() <= everything.items()
-    assert everything["torch"] == "2.13.0"
+        assert {name: pinned for name, *pinned in HASHED.findall(lock(role))}.items() <= hashes.items()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_all_that_is_locked_is_pinned_and_hashed(name: str) -> None:
+    """And the file holds nothing else: no options, no places, no line without hashes."""
+    assert HASHED.sub("", lock(name)) == ""
+    assert "torch" not in locked(name)
+
+
+def test_torch_is_pinned_in_a_file_of_its_own() -> None:
+    """Each of its builds has other hashes, so it has none."""
+    (pinned,) = [line for line in lock("torch").splitlines() if not line.startswith("#")]
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert pinned in asked["train"]
+    assert pinned in GPU_PACKAGES
 
 
 def test_locks_hold_all_that_is_asked_for() -> None:
     roles = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for role, requirements in roles.items():
         names = {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in requirements} - {"nsmc-sentiment"}
-        lock = role if (ROOT / "requirements" / f"{role}.txt").exists() else "dev"  # extras that nothing needs
-        assert names <= set(locked(lock)), role
+        there = locked(role if role in LOCKS else "dev")  # extras that nothing needs
+        assert names <= set(there) | set(locked("torch")), role
 
 
 def test_the_internals_that_serving_relies_on_are_those_of_the_pinned_version() -> None:
@@ -94,6 +118,20 @@ def test_the_internals_that_serving_relies_on_are_those_of_the_pinned_version() 
     assert "self._loop.create_task(self.controller())" in calls
     assert "await self.inbound_call(data)" in calls
     assert "return self.fallback()" in calls
+
+
+def test_the_server_takes_our_protocol() -> None:
+    """uvicorn looks its protocol up by name when it starts, and BentoML leaves the name alone."""
+    import uvicorn.config
+    from _bentoml_impl.worker import service
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    assert "HTTP_PROTOCOLS.get(self.http, self.http)" in inspect.getsource(uvicorn.config.Config.load)
+    assert inspect.signature(uvicorn.config.Config).parameters["http"].default == "auto"
+    config = inspect.getsource(service).partition("uvicorn.Config(")[2].partition("uvicorn.Server(")[0]
+    assert "http=" not in config
+    assert "self.send_400_response(msg)" in inspect.getsource(HttpToolsProtocol.data_received)
+    assert "existing_cycle.response_complete" in inspect.getsource(HttpToolsProtocol.on_headers_complete)
 
 
 def test_of_bentomls_middlewares_none_is_new() -> None:
