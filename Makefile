@@ -14,11 +14,12 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-LOCK := --quiet --strip-extras --no-header --no-annotate --allow-unsafe \
+LOCK := --quiet --generate-hashes --strip-extras --no-header --no-annotate --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve key sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout chaos fuzz gpu-check image image-smoke tools lock clean
+.PHONY: help install demo profile repro sweep compare serve key sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout chaos fuzz gpu-check image image-smoke sbom audit-packages tools lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +32,13 @@ help: ## Show this list / 이 목록 보기
 
 install: $(READY) ## Set up .venv with locked packages / 가상 환경 설치
 
-$(READY): requirements/dev.txt
+$(READY): requirements/dev.txt requirements/torch.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	$(INSTALL) --require-hashes --no-deps --requirement requirements/dev.txt
+	@# what this build of torch needs beside the locked packages comes along: CUDA's libraries, or nothing
+	$(INSTALL) --requirement requirements/torch.txt
+	$(BIN)/python -m pip check
 	@touch $@
 
 demo: $(READY) ## The whole way on the own sample, then REST calls / 전체 과정 데모
@@ -128,14 +132,19 @@ image-smoke: $(READY) ## Build the demo's container and try it for real / 컨테
 	@test -d workspaces/demo/artifacts || $(MAKE) --no-print-directory demo
 	$(BIN)/python -m deploy.smoke
 
-lock: $(READY) ## Lock requirements/*.txt again, from pyproject.toml / 의존성 고정
+sbom: $(READY) ## What is in the image, as CycloneDX (WORKSPACE, IMAGE, OUT) / 이미지의 소프트웨어 명세서
+	$(BIN)/python -m deploy.sbom --workspace $(WORKSPACE) $(if $(IMAGE),--image $(IMAGE)) $(if $(OUT),--out $(OUT))
+
+audit-packages: $(READY) ## Known vulnerabilities of what is locked (SERVICE=pypi|osv) / 패키지 취약점 검사
+	$(BIN)/python -m deploy.vulnerabilities $(if $(SERVICE),--service $(SERVICE))
+
+lock: $(READY) ## Lock requirements/*.txt again, with hashes, from pyproject.toml / 의존성 고정
 	pip-compile $(LOCK) --extra dev --output-file requirements/dev.txt pyproject.toml
 	pip-compile $(LOCK) --extra train --constraint requirements/dev.txt --output-file requirements/train.txt pyproject.toml
 	pip-compile $(LOCK) --extra serve --constraint requirements/dev.txt --output-file requirements/serve.txt pyproject.toml
-	@# any build of the pinned torch will do, not only the one that was found here
-	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/*.txt
-	@# the project itself runs from its folder; pip-compile names it, as a path of this machine
-	sed -i '/^nsmc-sentiment @ /d' requirements/*.txt
+	@# torch has a file of its own; the project itself runs from its folder, which pip-compile names with a warning
+	sed -i '/^torch==/,/[^\\]$$/d; /^nsmc-sentiment @ /d; /^#/d; /^$$/d' \
+		requirements/dev.txt requirements/train.txt requirements/serve.txt
 	rm -rf build *.egg-info
 
 clean: ## Remove .venv, caches and the demo; artifacts, mlruns and models stay / 정리

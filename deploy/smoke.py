@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.fleet import fill_store
 from deploy.engine import ContainerEngine
 from deploy.image import build, make_base
+from deploy.sbom import bill, summary, unlocked
 from pipelines import artifacts
 from pipelines.demo import free_port
 from pipelines.serve import environment
@@ -37,6 +38,7 @@ MOST_MB = 550
 READY_S, STAGED_S, STOP_S = 60.0, 60.0, 30.0
 HOME = "/tmp/bentoml"
 KEYS = "keys.json"
+LOCK = "requirements/serve.txt"
 TEXTS = ("정말 재미있어요", "최악의 영화", "그냥 그래요", "시간이 아깝다", "배우들 연기가 훌륭하다")
 SECOND = "koelectra-nsmc:smoke-second"
 
@@ -224,6 +226,12 @@ def smoke(engine: ContainerEngine, image: str, workspace: Path) -> Iterator[str]
     yield f"{image}: {megabytes:,.0f} MB (at most {MOST_MB}), user {user}"
     if megabytes > MOST_MB or user in ("", "root", "0"):
         raise SmokeFailed("the image is too large, or runs as root")
+    materials = bill(engine, image)
+    foreign = unlocked(materials, (workspace / LOCK).read_text(encoding="utf-8"))
+    yield f"{len(materials.components)} components: {summary(materials)}"
+    if foreign:
+        raise SmokeFailed(f"{', '.join(foreign)} came along unlocked, and so unchecked")
+    yield f"every Python package of the service is one of {LOCK}"
     tag = artifacts.read_json(workspace / artifacts.PACKAGE)["model_tag"]
     name, version = tag.split(":")
     with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
