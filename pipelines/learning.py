@@ -43,7 +43,9 @@ def learning(
     progress = Progress(registry, run_id, schedule.epochs, prefix)
     with registry.finishing(run_id), registry.watching(run_id):
         started = time.monotonic()
-        outcome = learn(listener=progress)
-        progress.close()
+        try:
+            outcome = learn(listener=progress)
+        finally:
+            progress.close()  # what is said next has a line of its own
         yield Learned(run_id, outcome, round(time.monotonic() - started, 1))
     resumption.forget()

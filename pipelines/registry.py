@@ -9,11 +9,12 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
@@ -42,6 +43,12 @@ PROMOTION_TAG = "promotion_"
 """Of the model: an entry of the promotion log each, because MLflow itself forgets where an alias was."""
 _PARAM_LIMIT, _TAG_LIMIT, _WHY_LIMIT = 6000, 8000, 2000
 _BATCH_LIMIT = 100
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""Of MLflow's client, unless the environment says otherwise; by itself it tries for minutes."""
+_WHY_SHOWN = 200
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,24 @@ def place(kind: str, digest: str) -> str:
     return f"{kind}/{digest[:16]}"
 
 
+def _reaching(method: Callable[Concatenate["Registry", P], T]) -> Callable[Concatenate["Registry", P], T]:
+    """``method``, which raises RegistryError where MLflow cannot be reached or does not take what it is given."""
+
+    @wraps(method)
+    def called(self: "Registry", /, *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(self, *arguments, **named)
+        except MlflowException as error:
+            raise RegistryError(
+                f"MLflow at {redacted(self.uri)} cannot be used: {self._why(error)}; run the same command again when "
+                "it can be reached"
+            ) from error
+
+    return called
+
+
 class Registry:
-    """One experiment and one registered model on one MLflow store."""
+    """One experiment and one registered model on one MLflow store. All of it may raise RegistryError."""
 
     def __init__(self, names: Register, uri: str | None = None) -> None:
         """``uri`` of None means ``MLFLOW_TRACKING_URI``, or else SQLite and a folder under ``mlruns/``."""
@@ -85,15 +108,29 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._names = names
         self.uri = uri or os.environ.get(URI_VARIABLE) or local_uri()
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
-    def start_run(self, name: str, settings: Mapping[str, Any], datasets: Sequence[DatasetUse], commit: str) -> str:
-        """Open a run, a child of the one that ``PARENT_VARIABLE`` names, and log what it will do; returns its id."""
+    @_reaching
+    def start_run(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        datasets: Sequence[DatasetUse],
+        commit: str,
+        opened: Callable[[str], None] = lambda _: None,
+    ) -> str:
+        """Open a run, a child of the one that ``PARENT_VARIABLE`` names, and log what it will do; returns its id.
+
+        ``opened`` is told the id as soon as there is one: whoever is interrupted after that knows what to end.
+        """
         outside = {MLFLOW_PARENT_RUN_ID: PARENT_VARIABLE, EXPERIMENT_TAG: EXPERIMENT_VARIABLE}
         tags = {tag: os.environ[variable] for tag, variable in outside.items() if os.environ.get(variable)}
         tags |= {"mlflow.runName": name, "mlflow.source.git.commit": commit, "git_commit": commit}
         run = self._client.create_run(self._experiment_id(), run_name=name, tags=tags)
         run_id: str = run.info.run_id
+        opened(run_id)
         parameters = [Param(key, str(value)[:_PARAM_LIMIT]) for key, value in _flat(settings)]
         for start in range(0, len(parameters), _BATCH_LIMIT):
             self._client.log_batch(run_id, params=parameters[start : start + _BATCH_LIMIT])
@@ -108,6 +145,7 @@ class Registry:
         self._client.log_batch(run_id, tags=[RunTag(f"{use.name}_sha256", use.sha256) for use in datasets])
         return run_id
 
+    @_reaching
     def children(self, run_id: str) -> dict[str, str]:
         """Ids of the runs that are children of this one, the last that each DVC experiment started, by its name."""
         wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
@@ -115,6 +153,7 @@ class Registry:
         found = self._client.search_runs([self._experiment_id()], wanted, max_results=1000, order_by=order)
         return {run.data.tags.get(EXPERIMENT_TAG, ""): run.info.run_id for run in found}
 
+    @_reaching
     def has_run(self, run_id: str) -> bool:
         """Whether this store knows the run, and it was not deleted."""
         try:
@@ -124,13 +163,16 @@ class Registry:
                 return False
             raise
 
+    @_reaching
     def resume_run(self, run_id: str) -> None:
         """Mark a run as running again."""
         self._client.update_run(run_id, status="RUNNING")
 
+    @_reaching
     def end_run(self, run_id: str) -> None:
-        """Say of a run that nobody carries on any more that it was killed."""
-        self._client.set_terminated(run_id, status="KILLED")
+        """Say of a run that nobody carries on any more that it was killed, unless it ended otherwise."""
+        if self._client.get_run(run_id).info.status == "RUNNING":
+            self._client.set_terminated(run_id, status="KILLED")
 
     @contextmanager
     def finishing(self, run_id: str) -> Iterator[None]:
@@ -143,7 +185,15 @@ class Registry:
             status = "KILLED"
             raise
         finally:
-            self._client.set_terminated(run_id, status=status)
+            if status == "FINISHED":
+                self._end(run_id, status)
+            else:
+                with suppress(RegistryError):  # what ended the block is what is told
+                    self._end(run_id, status)
+
+    @_reaching
+    def _end(self, run_id: str, status: str) -> None:
+        self._client.set_terminated(run_id, status=status)
 
     @contextmanager
     def watching(self, run_id: str) -> Iterator[None]:
@@ -155,15 +205,18 @@ class Registry:
         finally:
             monitor.finish()
 
+    @_reaching
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Add one point to each named curve."""
         now = int(time.time() * 1000)
         self._client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
 
+    @_reaching
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags, replacing those of the same name."""
         self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    @_reaching
     def attach(self, run_id: str, path: Path, where: str) -> None:
         """Upload a file, or what is in a folder, under ``where`` of the run's artifacts."""
         if path.is_dir():
@@ -171,6 +224,7 @@ class Registry:
         else:
             self._client.log_artifact(run_id, str(path), where)
 
+    @_reaching
     def attach_text(self, run_id: str, text: str, where: str) -> None:
         """Keep ``text`` as the file ``where`` of the run's artifacts."""
         self._client.log_text(run_id, text, where)
@@ -179,6 +233,7 @@ class Registry:
         """Show ``text``, Markdown, on the run's page."""
         self.tag_run(run_id, {MLFLOW_RUN_NOTE: text[:_TAG_LIMIT]})
 
+    @_reaching
     def register(self, run_id: str, bundle: Bundle, tags: Mapping[str, str], card: str) -> Version:
         """The version that holds ``bundle``, made from the run's artifacts unless it exists; it becomes candidate.
 
@@ -200,6 +255,7 @@ class Registry:
         self._client.set_registered_model_alias(self._names.model, CANDIDATE, str(version.number))
         return version
 
+    @_reaching
     def version_by_digest(self, digest: str) -> Version | None:
         """The version whose bundle has this digest, the newest if there are several."""
         found = self._client.search_model_versions(
@@ -207,6 +263,7 @@ class Registry:
         )
         return Version.of(found[0]) if found else None
 
+    @_reaching
     def version(self, name: str) -> Version:
         """The version that ``name``, a number or an alias, stands for; raises RegistryError, naming what there is."""
         model, where = self._names.model, redacted(self.uri)
@@ -220,6 +277,7 @@ class Registry:
             raise RegistryError(f"{name!r} is no version of {model} in {where}; there are {', '.join(known)}")
         return found
 
+    @_reaching
     def champion(self) -> Version | None:
         """The version that the alias ``champion`` names, if it names one."""
         try:
@@ -229,6 +287,7 @@ class Registry:
                 return None
             raise
 
+    @_reaching
     def promote(self, version: Version, why: str, figures: Mapping[str, float]) -> None:
         """Alias ``champion`` becomes ``version`` and ``previous`` the one before it; the promotion log says so.
 
@@ -247,6 +306,7 @@ class Registry:
             self._client.set_registered_model_alias(self._names.model, PREVIOUS, str(before.number))
         self._client.set_registered_model_alias(self._names.model, CHAMPION, str(version.number))
 
+    @_reaching
     def promotions(self) -> list[Entry]:
         """The promotion log, oldest first, out of the model's tags. Raises LedgerBroken for what is no entry."""
         try:
@@ -275,6 +335,7 @@ class Registry:
         if self._client.get_registered_model(self._names.model).tags.get(name) != entry.to_json():
             raise RegistryError("somebody else promoted at the same time; run it again")
 
+    @_reaching
     def tag_version(self, version: Version, tags: Mapping[str, str]) -> None:
         """Set tags of a version, replacing those of the same name."""
         for key, value in tags.items():
@@ -287,8 +348,12 @@ class Registry:
         except (MlflowException, OSError) as error:
             raise RegistryError(
                 f"version {version.number} of {self._names.model} has no {kind} in {redacted(self.uri)}: "
-                f"{type(error).__name__}"
+                f"{type(error).__name__}: {self._why(error)}"
             ) from error
+
+    def _why(self, error: Exception) -> str:
+        """What an error says, in a line, without the password that it may quote."""
+        return " ".join(str(error).replace(self.uri, redacted(self.uri)).split())[:_WHY_SHOWN]
 
     def _experiment_id(self) -> str:
         experiment = self._client.get_experiment_by_name(self._names.experiment)
@@ -309,10 +374,10 @@ def _number(version: Version | None) -> str | None:
     return None if version is None else str(version.number)
 
 
-def new_run(registry: Registry, params: Params) -> str:
-    """Open a run of the present settings, data and commit; returns its id."""
+def new_run(registry: Registry, params: Params, opened: Callable[[str], None] = lambda _: None) -> str:
+    """Open a run of the present settings, data and commit; returns its id, which ``opened`` is told before."""
     settings = params.model_dump(mode="json", by_alias=True)
-    return registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit())
+    return registry.start_run(params.profile, settings, datasets_used(params.fetch.source), git_commit(), opened)
 
 
 def local_uri() -> str:

@@ -52,9 +52,7 @@ class Resumption:
                     registry.resume_run(run_id)
                     return run_id
                 registry.end_run(run_id)  # killed before there was anything to go on from
-        run_id = new_run(registry, params)
-        artifacts.write_json(self._note, {"run_id": run_id})
-        return run_id
+        return new_run(registry, params, lambda run_id: artifacts.write_json(self._note, {"run_id": run_id}))
 
     def forget(self) -> None:
         """The outcome was put away: the checkpoint has done its duty."""

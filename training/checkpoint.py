@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -71,7 +72,7 @@ class Checkpoint:
         """
         try:
             self._write(progress)
-        except (OSError, RuntimeError) as error:  # safetensors and torch.save wrap a full disk in errors of their own
+        except (OSError, RuntimeError, SafetensorError) as error:  # a full disk is all of these
             shutil.rmtree(self._fresh, ignore_errors=True)
             raise CheckpointFailed(
                 f"the checkpoint of step {progress.step} cannot be written to {self._folder.parent}: {error}; "

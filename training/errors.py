@@ -5,6 +5,7 @@ TrainingError
 ├── BackboneUnavailable  the named weights cannot be had or are no sequence classifier's
 ├── LossDiverged         the loss is no number any more, or far above where it began
 ├── CheckpointFailed     the disk does not take the state of a training
+├── SaveFailed           the disk does not take the trained model
 └── ExportMismatch       the exported file does not answer like the model it was made from
 """
 
@@ -27,6 +28,10 @@ class LossDiverged(TrainingError):
 
 class CheckpointFailed(TrainingError):
     """The disk does not take the state of a training."""
+
+
+class SaveFailed(TrainingError):
+    """The disk does not take the trained model."""
 
 
 class ExportMismatch(TrainingError):

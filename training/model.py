@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
@@ -16,7 +17,7 @@ from transformers import (
 from data.encode import TOKENIZER_FILE, Encoder
 from data.labels import NAMES
 from training.config import Backbone, electra_settings
-from training.errors import BackboneUnavailable
+from training.errors import BackboneUnavailable, SaveFailed
 from training.first_token import with_first_token_only
 from training.hub import WEIGHTS_FILES, Origin, fetch, load_pretrained, load_tokenizer_json
 from training.vocabulary import train_tokenizer
@@ -85,8 +86,14 @@ def _check_pin(backbone: Backbone, origin: Origin) -> None:
 
 def save(model: PreTrainedModel, tokenizer_json: str, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """Write weights (safetensors; the model's own unless given), configuration and tokenizer into ``folder``."""
-    # it empties the mapping that it is given
-    model.save_pretrained(folder, state_dict=dict(weights) if weights else None, safe_serialization=True)
+    try:
+        # it empties the mapping that it is given
+        model.save_pretrained(folder, state_dict=dict(weights) if weights else None, safe_serialization=True)
+    except SafetensorError as error:
+        raise SaveFailed(
+            f"the weights cannot be written to {folder.parent}: {error}; free some space there and run the same "
+            "command again"
+        ) from error
     (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
 
 

@@ -63,6 +63,8 @@ class Follower:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._behaviour: dict[str, dict[str, Any]] = {}
         self._retry_at = 0.0
+        self._watched_until = 0.0
+        """Of a clock that nobody steps."""
         self._state = State.beginning(slots.live.model.tag)
         self._served: State | None = None
         self._wake = asyncio.Event()
@@ -140,6 +142,8 @@ class Follower:
         if state.trial != self._state.trial:
             self._slots.observed = Observed()
             self._problems.clear()
+        if state.watched_until != self._state.watched_until:
+            self._watched_until = time.monotonic() + state.watched_until - time.time()
         self._state = state
         if state.live in self._problems and time.monotonic() > self._retry_at:
             del self._problems[state.live]  # what everybody else serves is tried again
@@ -204,7 +208,7 @@ class Follower:
 
     async def _watch(self) -> None:
         """Take a promotion back whose gates fail while it is watched; whichever worker sees it first."""
-        if self._state.role != PREVIOUS or time.time() > self._state.watched_until:
+        if self._state.role != PREVIOUS or time.monotonic() > self._watched_until:
             return
         gates = await self._operator.observed(self._state)
         if verdict(gates) is not False:

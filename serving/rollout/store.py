@@ -106,10 +106,7 @@ class FileStore:
             entries = await self.history()
             entry = entry_of(change, entries[-1] if entries else None)
             # the entry first: one too many shows beside the state, a change that nobody noted does not
-            with self._ledger.open("a", encoding="utf-8") as file:
-                file.write(entry.to_json() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._note(f"{entry.to_json()}\n".encode())
             with writing(self._state) as temporary:
                 temporary.write_text(change.state.to_json(), encoding="utf-8")
             self._forget(change.state.trial)
@@ -195,6 +192,19 @@ class FileStore:
         except FileNotFoundError:
             return None
         return found.st_mtime_ns, found.st_ino
+
+    def _note(self, line: bytes) -> None:
+        """Append to the ledger, a whole line or nothing."""
+        with self._ledger.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
 
     def _forget(self, trial: int) -> None:
         """Old trials."""

@@ -3,6 +3,7 @@
 Faults of Redis: two services of one worker each, with tiny models and no cache in their processes, around one Redis;
 callers who ask for a new text and one asked before, in turn. ``workers-killed``: a service of two workers, one of which
 is killed again and again. ``services-stopped``: two services behind the balancer, one of which is told to stop.
+``training-interrupted``: a training that is ended at random moments, and taken up again each time.
 Prints Markdown tables; the exit code is 1 where a mark is missed.
 """
 
@@ -15,8 +16,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from tests.chaos import measure, workers
+from tests.chaos import interrupted, measure, workers
 from tests.chaos.faults import FAULTS
+from tests.chaos.interrupted import EVERY_STEPS, Interrupted
 from tests.chaos.load import Answer
 from tests.chaos.measure import OPENING_S, RUN, Outcome
 from tests.chaos.scene import CALLERS, PAUSE_S, RETRY_AFTER_S, SERVICES, WORKERS, endured, scene
@@ -27,6 +29,7 @@ ENDS: dict[str, Callable[[Path, int], Awaitable[Ended]]] = {
     "workers-killed": workers.killed,
     "services-stopped": workers.stopped,
 }
+TRAINING = "training-interrupted"
 
 
 async def outcomes(faults: Sequence[str], before_s: float, fault_s: float, retry_after_s: float) -> list[Outcome]:
@@ -56,6 +59,13 @@ async def ends(ways: Sequence[str], times: int) -> list[Ended]:
     return found
 
 
+def training(times: int) -> Interrupted:
+    """Of a training that is ended so often."""
+    _say(f"{TRAINING}, {times} times")
+    with tempfile.TemporaryDirectory() as folder:
+        return interrupted.at_random(Path(folder), times)
+
+
 def described(before_s: float, fault_s: float, retry_after_s: float) -> str:
     """What the table of faults is about."""
     return (
@@ -77,9 +87,18 @@ def described_ends() -> str:
     )
 
 
+def described_training() -> str:
+    """What the table of the training is about."""
+    return (
+        f"The stage `train` with the settings of the demo and a checkpoint every {EVERY_STEPS} steps; half of the "
+        "signals are sent when a checkpoint begins to be written, or a moment later. A run of MLflow that was ended "
+        "before its first checkpoint stood is another one, and KILLED."
+    )
+
+
 def main() -> int:
     """Entry point of ``python -m tests.chaos``; returns an exit code."""
-    every = [*FAULTS, *ENDS]
+    every = [*FAULTS, *ENDS, TRAINING]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {', '.join(every)}; all by themselves")
     parser.add_argument("--before", type=float, default=BEFORE_S, help="seconds without a fault (%(default)s)")
@@ -100,6 +119,10 @@ def main() -> int:
         ended = asyncio.run(ends(ways, options.times))
         _table(described_ends(), workers.HEAD, (result.row for result in ended))
         held = held and all(result.holds for result in ended)
+    if TRAINING in what:
+        learned = training(options.times)
+        _table(described_training(), interrupted.HEAD, [learned.row])
+        held = held and learned.holds
     return 0 if held else 1
 
 
