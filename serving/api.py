@@ -311,9 +311,10 @@ async def parsed(request: Request, model: type[Body]) -> Body:
 
 def valid(text: str, model: type[Body]) -> Body:
     """JSON ``text`` as ``model``. Raises InputProblem or RequestInvalid without quoting it."""
+    body.check_depth(text)
     try:
         raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputProblem(problems.NOT_JSON, f"the body cannot be parsed as JSON{place}") from error
     try:

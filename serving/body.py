@@ -1,6 +1,7 @@
 """Bodies of requests, refused as early as can be: by media type, by announced length, as they come in, as they grow."""
 
 import asyncio
+import re
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -20,6 +21,23 @@ _PIECE = 1 << 16
 LINGER_BYTES, LINGER_S = 8 << 20, 1.0
 MOST_EXPANSION, EXPANDED_FREELY = 100, 1 << 20
 """A gzip body may unpack to so many times its size; reviews do to some ten times. Less than a MiB may be anything."""
+
+
+MOST_DEPTH = 16
+"""Arrays and objects within each other; what the contract asks for has two, BentoML's own route as many."""
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
+_BRACKET = re.compile(r"[\[{\]}]")
+
+
+def check_depth(text: str) -> None:
+    """Raises RequestInvalid for JSON that is nested too deeply: parsers go down with it, each in its own way."""
+    if text.count("[") + text.count("{") <= MOST_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > MOST_DEPTH:
+            raise RequestInvalid(f"the body is nested over {MOST_DEPTH} deep")
 
 
 def check_media_type(request: Request, *allowed: str) -> None:

@@ -56,6 +56,8 @@ async def _read(request: Request, settings: Settings) -> bytes:
     body.check_media_type(request, body.JSON)
     try:
         async with asyncio.timeout(settings.timeout_s):
-            return b"".join([piece async for piece in body.pieces(request, settings.max_body_bytes)])
+            content = b"".join([piece async for piece in body.pieces(request, settings.max_body_bytes)])
     except TimeoutError as error:
         raise DeadlineExceeded(f"the body did not come within {settings.timeout_s} s") from error
+    body.check_depth(content.decode("utf-8", "replace"))
+    return content

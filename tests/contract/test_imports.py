@@ -60,3 +60,12 @@ def test_locks_name_no_place_of_a_machine(name: str) -> None:
     lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) > 30
     assert not [line for line in lines if not line.startswith("#") and ("@" in line or "://" in line)]
+
+
+def test_routes_fetch_nothing() -> None:
+    """No request makes the service call anybody: it has no client but those of Redis and of traces."""
+    _, outside = closure(ROOT, "serving.service", OPTIONAL)
+    assert "redis" in outside
+    assert not outside & {"httpx", "httpcore", "requests", "aiohttp", "urllib3", "fsspec", "huggingface_hub"}
+    used = set().union(*(imported(ROOT, module) for module in modules(ROOT) if module.startswith("serving.")))
+    assert not used & {"urllib.request", "http.client", "ftplib"}

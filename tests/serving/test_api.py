@@ -118,7 +118,7 @@ LONG = {"text": "재미 " * 600}
     ("path", "body", "status", "kind", "field"),
     [
         ("/analyze", b"{", 400, "not-json", None),
-        ("/analyze", b"[" * 3_000, 400, "not-json", None),
+        ("/analyze", b"[" * 3_000, 422, "invalid-request", None),
         ("/analyze", b"", 400, "not-json", None),
         ("/analyze", b"[]", 422, "invalid-request", None),
         ("/analyze", b"{}", 422, "invalid-request", "text"),
