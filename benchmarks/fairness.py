@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.fleet import ANALYZE, fill_store, running
 from benchmarks.machine import described
-from benchmarks.rollout import OLD, models
-from benchmarks.subjects import nsmc_folder
+from benchmarks.rollout import OLD, untrained
+from benchmarks.subjects import SHAPES, Corpus, nsmc_folder
 from data import nsmc
 from data.text import clean
 from serving.access.keys import issue
@@ -27,6 +27,7 @@ from tests.redis_server import redis_server
 
 FLOOD, BATCH = 16, 64
 PAUSE_S = 0.05
+SHAPE = "compact"
 
 
 def headers(key: str) -> dict[str, str]:
@@ -76,7 +77,8 @@ async def beside(base: str, flooding: str, asking: str, texts: list[str], second
 
 async def measured(nsmc_at: Path, folder: Path, seconds: float) -> list[str]:
     """A line for one line, and for turns."""
-    bundles = {OLD: models(folder, "compact", nsmc_at)[OLD]}
+    corpus = Corpus.load(nsmc_at, SHAPES[SHAPE].architecture.vocabulary)
+    bundles = {OLD: untrained(folder / "bundle", SHAPE, corpus)}
     (folder / "home").mkdir()
     fill_store(folder / "home", bundles)
     texts = [clean(review.text) for review in itertools.islice(nsmc.read(nsmc_at / "ratings_test.txt"), 4_000)]

@@ -46,22 +46,28 @@ def p99_ms(answers: Sequence[Answer], spans: Sequence[tuple[float, float]]) -> f
     return float(np.quantile(taken, 0.99)) if taken else float("nan")
 
 
+def untrained(folder: Path, shape: str, corpus: Corpus, seed: int = 1) -> Path:
+    """The bundle of a model of that shape with random weights, and the corpus's vocabulary."""
+    bundle = write_bundle(
+        folder,
+        SHAPES[shape].model(seed).eval(),
+        corpus.tokenizer_json,
+        SAMPLES,
+        calibration_batches(corpus.dev.rows, Encoder(corpus.tokenizer_json, 128).pad_id),
+        name=shape,
+        max_length_tokens=128,
+        lengths=map(len, corpus.dev.rows),
+    )
+    return bundle.folder
+
+
 def models(folder: Path, shape: str, nsmc_at: Path) -> dict[str, Path]:
     """Bundles of other random weights."""
     corpus = Corpus.load(nsmc_at, SHAPES[shape].architecture.vocabulary)
-    pad_id = Encoder(corpus.tokenizer_json, 128).pad_id
-    for seed, tag in enumerate((OLD, *STAGED), start=1):
-        write_bundle(
-            folder / tag.replace(":", "-"),
-            SHAPES[shape].model(seed).eval(),
-            corpus.tokenizer_json,
-            SAMPLES,
-            calibration_batches(corpus.dev.rows, pad_id),
-            name=shape,
-            max_length_tokens=128,
-            lengths=map(len, corpus.dev.rows),
-        )
-    return {tag: folder / tag.replace(":", "-") for tag in (OLD, *STAGED)}
+    return {
+        tag: untrained(folder / tag.replace(":", "-"), shape, corpus, seed)
+        for seed, tag in enumerate((OLD, *STAGED), start=1)
+    }
 
 
 def wrong(answers: Sequence[Answer], bundles: dict[str, Path], texts: Sequence[str]) -> int:

@@ -3,7 +3,8 @@
 Faults of Redis: two services of one worker each, with tiny models and no cache in their processes, around one Redis;
 callers who ask for a new text and one asked before, in turn. ``workers-killed``: a service of two workers, one of which
 is killed again and again. ``services-stopped``: two services behind the balancer, one of which is told to stop.
-``training-interrupted``: a training that is ended at random moments, and taken up again each time.
+``training-interrupted``: a training that is ended at random moments, and taken up again each time. ``overload``: three
+times what a service of the size of KoELECTRA small gets done.
 Prints Markdown tables; the exit code is 1 where a mark is missed.
 """
 
@@ -16,11 +17,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from tests.chaos import interrupted, measure, workers
+from benchmarks.reviews import cleaned
+from benchmarks.rollout import untrained
+from benchmarks.subjects import SHAPES, Corpus, nsmc_folder
+from tests.chaos import interrupted, measure, overload, workers
 from tests.chaos.faults import FAULTS
 from tests.chaos.interrupted import EVERY_STEPS, Interrupted
 from tests.chaos.load import Answer
 from tests.chaos.measure import OPENING_S, RUN, Outcome
+from tests.chaos.overload import Overload
 from tests.chaos.scene import CALLERS, PAUSE_S, RETRY_AFTER_S, SERVICES, WORKERS, endured, scene
 from tests.chaos.workers import DRAIN_S, DYING_S, Ended
 
@@ -29,7 +34,9 @@ ENDS: dict[str, Callable[[Path, int], Awaitable[Ended]]] = {
     "workers-killed": workers.killed,
     "services-stopped": workers.stopped,
 }
-TRAINING = "training-interrupted"
+TRAINING, OVERLOAD = "training-interrupted", "overload"
+OVERLOAD_S, PEAK_S, AFTER_S = 120.0, 15.0, 10.0
+SHAPE = "small"
 
 
 async def outcomes(faults: Sequence[str], before_s: float, fault_s: float, retry_after_s: float) -> list[Outcome]:
@@ -66,6 +73,17 @@ def training(times: int) -> Interrupted:
         return interrupted.at_random(Path(folder), times)
 
 
+async def overloaded(nsmc_at: Path, seconds: float) -> Overload:
+    """Of a service that is asked for more than it can do."""
+    _say(f"{OVERLOAD}, {seconds:.0f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Corpus.load(nsmc_at, SHAPES[SHAPE].architecture.vocabulary)
+        bundle = untrained(Path(folder) / "bundle", SHAPE, corpus)
+        texts = cleaned(nsmc_at / "ratings_test.txt")
+        async with overload.service(Path(folder) / "service", bundle) as fleet:
+            return await overload.overload(fleet, texts, peak_s=PEAK_S, overload_s=seconds, after_s=AFTER_S)
+
+
 def described(before_s: float, fault_s: float, retry_after_s: float) -> str:
     """What the table of faults is about."""
     return (
@@ -96,15 +114,27 @@ def described_training() -> str:
     )
 
 
+def described_overload(seconds: float) -> str:
+    """What the table of the overload is about."""
+    return (
+        f"A model of the size of KoELECTRA {SHAPE}, untrained, in full precision on one thread, one worker, singles "
+        f"that no cache knows; {overload.CLIENTS} callers that ask again when they are answered say what is the most; "
+        f"then requests come by chance for {seconds:.0f} s whatever becomes of them, and afterwards at "
+        f"{overload.AFTERWARDS:.0%} of the most. Whoever asks shares the processor with the service."
+    )
+
+
 def main() -> int:
     """Entry point of ``python -m tests.chaos``; returns an exit code."""
-    every = [*FAULTS, *ENDS, TRAINING]
+    every = [*FAULTS, *ENDS, TRAINING, OVERLOAD]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {', '.join(every)}; all by themselves")
     parser.add_argument("--before", type=float, default=BEFORE_S, help="seconds without a fault (%(default)s)")
     parser.add_argument("--fault", type=float, default=FAULT_S, help="seconds of each fault (%(default)s)")
     parser.add_argument("--retry-after", type=float, default=RETRY_AFTER_S, help="REDIS_RETRY_AFTER_S (%(default)s)")
     parser.add_argument("--times", type=int, default=TIMES, help="how often something is ended (%(default)s)")
+    parser.add_argument("--overload", type=float, default=OVERLOAD_S, help="seconds of overload (%(default)s)")
+    parser.add_argument("--nsmc", type=Path, help="folder with NSMC's files; else $NSMC_SOURCE, else the sample")
     options = parser.parse_args()
     what = options.what or every
     if unknown := sorted(set(what) - set(every)):
@@ -123,6 +153,10 @@ def main() -> int:
         learned = training(options.times)
         _table(described_training(), interrupted.HEAD, [learned.row])
         held = held and learned.holds
+    if OVERLOAD in what:
+        seen = asyncio.run(overloaded(nsmc_folder(options.nsmc), options.overload))
+        print(described_overload(options.overload), "", *seen.rows, "", sep="\n", flush=True)
+        held = held and seen.holds
     return 0 if held else 1
 
 
