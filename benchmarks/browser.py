@@ -46,6 +46,9 @@ def chromium() -> str:
 class Directly:
     """A ``serving.sentiment.Batcher`` that runs the model at once."""
 
+    def expect(self, rows: int) -> None:
+        """There is room."""
+
     async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         """See ``serving.sentiment.Batcher.positive``."""
         answers: list[float] = model.positive(rows).tolist()

@@ -54,6 +54,8 @@ CALLER_SHARE = 0.5
 """Of the queue, at most this is one caller's, so that there is room for others; what it asks first always fits."""
 FORESEEN = 0.5
 """Of the longest wait, at most this much may be in sight for one who comes: what is foreseen may be off by as much."""
+FEWEST_TOKENS = 3
+"""Of a row: its beginning, its end and something in between."""
 LANES = 64
 """Parts of one request that are on their way at a time: others' rows come in between."""
 
@@ -273,18 +275,8 @@ class SharedBatcher:
         tokens = sum(map(len, rows))
         if tokens > self._max_queue_tokens:
             raise RequestInvalid(f"the texts hold {tokens} tokens; at most {self._max_queue_tokens} are allowed")
-        if self._waiting_tokens + tokens > self._max_queue_tokens:
-            raise Overloaded(
-                f"{self._waiting_tokens} of {self._max_queue_tokens} tokens of the queue are taken; {tokens} more "
-                "do not fit"
-            )
         caller = CALLER.get()
-        if self._of[caller] and self._of[caller] + tokens > CALLER_SHARE * self._max_queue_tokens:
-            raise Overloaded(f"{self._of[caller]} tokens of this caller wait; {tokens} more would leave others no room")
-        if (wait_s := self._foreseen_s(caller, tokens)) > self._max_wait_s:
-            raise Overloaded(
-                f"work of {wait_s:.1f} s is ahead of this request; at most {self._max_wait_s:.1f} s may be"
-            )
+        self._check_room(caller, tokens)
         self._took(caller, tokens)
         try:
             return await (self._infer(model, rows) if len(rows) == 1 else self._in_parts(model, rows))
@@ -294,6 +286,24 @@ class SharedBatcher:
             raise Overloaded("the request waited too long in the queue") from error
         finally:
             self._took(caller, -tokens)
+
+    def expect(self, rows: int) -> None:
+        """Raises Overloaded where there is no room for so many rows, however short they are."""
+        if (tokens := rows * FEWEST_TOKENS) <= self._max_queue_tokens:
+            self._check_room(CALLER.get(), tokens)
+
+    def _check_room(self, caller: str, tokens: int) -> None:
+        if self._waiting_tokens + tokens > self._max_queue_tokens:
+            raise Overloaded(
+                f"{self._waiting_tokens} of {self._max_queue_tokens} tokens of the queue are taken; {tokens} more "
+                "do not fit"
+            )
+        if self._of[caller] and self._of[caller] + tokens > CALLER_SHARE * self._max_queue_tokens:
+            raise Overloaded(f"{self._of[caller]} tokens of this caller wait; {tokens} more would leave others no room")
+        if (wait_s := self._foreseen_s(caller, tokens)) > self._max_wait_s:
+            raise Overloaded(
+                f"work of {wait_s:.1f} s is ahead of this request; at most {self._max_wait_s:.1f} s may be"
+            )
 
     def _foreseen_s(self, caller: str, tokens: int) -> float:
         """How long ``tokens`` more of this caller would wait: for its own, and for as much of each other's."""

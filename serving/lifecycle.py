@@ -14,6 +14,7 @@ import psutil
 log = logging.getLogger(__name__)
 
 VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+AGAIN_S = 0.5
 
 
 def keep_own_gpu(environment: MutableMapping[str, str], worker_index: int, gpus: int) -> None:
@@ -53,6 +54,18 @@ class StartUp:
     def total_s(self) -> float:
         """Seconds so far."""
         return round(time.time() - self._began, 2)
+
+
+async def ended(task: "asyncio.Task[None]") -> None:
+    """Cancel ``task`` until it is over, whatever comes of it.
+
+    Once is not always enough: ``asyncio.wait_for`` of Python 3.11, through which the client of Redis sends, takes no
+    notice of a cancellation that comes just when what it waits for is done.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=AGAIN_S)
+    await asyncio.gather(task, return_exceptions=True)  # its error is nobody's any more
 
 
 class Draining:

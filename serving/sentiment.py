@@ -24,6 +24,9 @@ class Batcher(Protocol):
     async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         """``model``'s calibrated P(positive) of each token id row. Raises Overloaded where the queue is full."""
 
+    def expect(self, rows: int) -> None:
+        """Raises Overloaded where it would refuse so many rows, whatever is in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -89,6 +92,8 @@ class Sentiment:
             found = dict(zip(keys, await self.cache.get(keys, reuse), strict=True))
         missing = {key: index for index, key in enumerate(keys) if found[key] is None}
         if missing:
+            if fresh := sum(key not in self._flights for key in missing):
+                self._batcher.expect(fresh)  # before anything is done for somebody who will be refused
             rows = await self._encoded(cleaned, list(missing.values()), truncate)
             inferred = await self._inferred(dict(zip(missing, rows, strict=True)), reuse)
         answers = []

@@ -30,7 +30,8 @@ from serving.errors import ModelUnavailable, QuotaExceeded, RequestInvalid, Serv
 from serving.express import Express
 from serving.image import image
 from serving.journal import Journal
-from serving.lifecycle import Draining, StartUp, keep_own_gpu
+from serving.lifecycle import Draining, StartUp, ended, keep_own_gpu
+from serving.memory import few_heaps, give_back
 from serving.model import Model
 from serving.native import Bounded
 from serving.rollout.conduct import Conduct
@@ -123,6 +124,7 @@ class SentimentService:
 
     def __init__(self) -> None:
         start_up.lap("import")
+        few_heaps()
         if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             forget_the_dead(Path(folder))
         logs.configure(settings.log_format, settings.log_level)
@@ -155,6 +157,7 @@ class SentimentService:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
+        self._beside(give_back())
         model = self._slots.live.model
         engine, cut = model.engine, model.runner.schedule.cut
         _tell(model)
@@ -199,13 +202,7 @@ class SentimentService:
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Let ``work`` run until the service stops."""
-        task = asyncio.create_task(work)
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        self._closing.push_async_callback(end)
+        self._closing.push_async_callback(ended, asyncio.create_task(work))
 
     def _inferred(self, model: Model, tokens: int, seconds: float) -> None:
         slots: Slots | None = app.state.slots

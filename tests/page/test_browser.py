@@ -27,6 +27,9 @@ class Batches(Directly):
         self.delay_s, self.refusals = delay_s, refusals
         self.overlap = self._running = 0
 
+    def expect(self, rows: int) -> None:
+        """There is room."""
+
     async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         if self.refusals:
             self.refusals -= 1

@@ -75,6 +75,9 @@ async def test_problems(client: httpx.AsyncClient, body: bytes, status: int, kin
 
 async def test_it_is_given_up_at_the_deadline(model: Model) -> None:
     class Slow(Directly):
+        def expect(self, rows: int) -> None:
+            """There is room."""
+
         async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
             await asyncio.sleep(0.3)  # the text in time, its words not
             return await super().positive(model, rows)

@@ -22,6 +22,9 @@ class DirectBatcher:
         self.delay_s = 0.0
         self.error: Exception | None = None
 
+    def expect(self, rows: int) -> None:
+        """There is room."""
+
     async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         self.calls.append(rows)
         await asyncio.sleep(self.delay_s)

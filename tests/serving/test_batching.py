@@ -309,6 +309,14 @@ async def asked(batcher: SharedBatcher, device: Device, caller: str, rows: Rows)
         CALLER.reset(token)
 
 
+def expected(batcher: SharedBatcher, caller: str, rows: int) -> None:
+    token = CALLER.set(caller)
+    try:
+        batcher.expect(rows)
+    finally:
+        CALLER.reset(token)
+
+
 async def test_a_flood_of_one_caller_leaves_others_their_turn(metrics: Metrics, device: Device) -> None:
     batcher = SharedBatcher(device, metrics, max_queue_tokens=10_000)
     device.busy_s = 0.01
@@ -339,6 +347,9 @@ async def test_who_would_wait_too_long_is_refused_at_once_and_who_asks_little_is
     with pytest.raises(Overloaded, match=r"work of \d\.\d s is ahead of this request; at most 2\.5 s may be"):
         await asked(batcher, device, "flood", [[7] * 20])
     assert asyncio.get_running_loop().time() - began < 0.05
+    with pytest.raises(Overloaded, match="is ahead of this request"):
+        expected(batcher, "flood", 1)
+    expected(batcher, "other", 1)
     assert await asked(batcher, device, "other", [[1] * 20]) == [1.0]
     for task in flood:
         task.cancel()

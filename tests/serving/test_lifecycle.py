@@ -1,3 +1,4 @@
+import asyncio
 import signal
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.lifecycle import VISIBLE_DEVICES, StartUp, keep_own_gpu
+from serving.lifecycle import VISIBLE_DEVICES, StartUp, ended, keep_own_gpu
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,21 @@ def test_sigterm_drains_first_and_a_second_one_does_not_wait(
         assert process.wait(5) == 0
     assert at_least_s <= time.monotonic() - started <= at_most_s
     assert lines == ([b"not ready"] if drain_s else []) + [b"stopped True"]
+
+
+async def test_work_that_misses_a_cancellation_is_ended_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.lifecycle.AGAIN_S", 0.01)
+
+    async def deaf() -> None:
+        """As ``asyncio.wait_for`` of Python 3.11 is at times."""
+        for _ in range(3):
+            try:
+                await asyncio.sleep(60.0)
+            except asyncio.CancelledError:
+                continue
+        raise RuntimeError("nobody wants to know")
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(ended(task), 5.0)
+    assert task.done()

@@ -26,6 +26,9 @@ class Waiting:
         self.given_up = 0
         self.waiting = 0
 
+    def expect(self, rows: int) -> None:
+        """There is room."""
+
     async def positive(self, model: Model, rows: list[list[int]]) -> list[float]:
         self.waiting += 1
         try:

@@ -17,7 +17,7 @@ from tests.soak.load import Load
 from tests.soak.scene import CALLERS, NEW, OLD, WORKERS, Scene
 
 ROLLOUT, KEYS, REDIS, STAGED = "rollout", "keys", "Redis", "Redis while a model is staged"
-LIMIT_S, STEP_LIMIT_S = 30.0, 120.0
+LIMIT_S, STEP_LIMIT_S = 30.0, 240.0
 IN_FORCE_S = 5.0
 """Promised in ``docs/security.md``."""
 IN_A_ROW = 24
@@ -177,8 +177,10 @@ class Churn:
         """SIGKILL to Redis, which comes back with what it had."""
         before = await self._state()
         self.scene.redis.stop()
-        await asyncio.sleep(self.pace.out_s)
-        await asyncio.to_thread(self.scene.redis.start)
+        try:
+            await asyncio.sleep(self.pace.out_s)
+        finally:
+            await asyncio.to_thread(self.scene.redis.start)
         await asyncio.sleep(FORGOTTEN_S)
         await self.scene.fleet.workers(WORKERS)
         await self._settled(live=None)
