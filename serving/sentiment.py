@@ -164,13 +164,17 @@ class Sentiment:
             own.task.add_done_callback(self._tasks.discard)
         for flight in flights:
             flight.waiting += 1
+        found: dict[str, float] = {}
         try:
-            return {key: await asyncio.shield(future) for key, future in futures.items()}
+            for key in futures:
+                found[key] = await asyncio.shield(futures[key])
         finally:
             for flight in flights:
                 flight.waiting -= 1
                 if not flight.waiting:
                     self._give_up(flight)
+            futures.clear()
+        return found
 
     def _give_up(self, flight: _Flight) -> None:
         """Nobody waits for ``flight``: what comes now for its texts is another one. No-op where it has landed."""
@@ -188,8 +192,9 @@ class Sentiment:
             for key, future in flight.answers.items():
                 if not future.done():
                     del self._flights[key]
-                    future.set_exception(error)
+                    future.set_exception(error.with_traceback(None))
                     future.exception()  # the callers may all have left; then nobody else retrieves it
+            flight.answers.clear()  # or the error's trace, once it is raised, and these would hold each other
             return
         if reuse.keep:
             self.cache.keep(answers)

@@ -18,6 +18,7 @@ class Watch:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._gone = False
+        self._caller: asyncio.Task[object] | None = None
         self._listener: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
@@ -31,8 +32,9 @@ class Watch:
         self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
-        if self._gone and isinstance(error, asyncio.CancelledError) and self._caller is not None:
-            self._caller.uncancel()
+        caller, self._caller, self._listener = self._caller, None, None  # or its end and this would hold each other
+        if self._gone and isinstance(error, asyncio.CancelledError) and caller is not None:
+            caller.uncancel()
             raise CallerLeft("the caller hung up") from None
 
     def _begin(self) -> None:

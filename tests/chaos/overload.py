@@ -117,7 +117,7 @@ async def overload(
     each = max(batch, 1)
     requests = Prepared(DIALECTS["contract"], _texts(texts), batch)
     gc.collect()
-    gc.freeze()  # a collector that looks at all of these stops the clock of those who wait
+    gc.disable()  # a collector that looks at all of these stops the clock of those who wait
     clock = ServerTime(pid)
     clients = max(FEWEST_CLIENTS, CLIENTS // each)
     peak = (await ClosedLoop(port, Phase(clients, seconds=peak_s), requests, clock).run()).speed
@@ -132,7 +132,10 @@ async def overload(
             task.cancel()
         await after.run()
 
-    measured, _ = await asyncio.gather(flood.run(), afterwards())
+    try:
+        measured, _ = await asyncio.gather(flood.run(), afterwards())
+    finally:
+        gc.enable()
     notes = flood.counted()
     refused = [note for note in notes if note.status == 503]
     late = [note for note in after.counted() if note.status == 503]
