@@ -19,7 +19,7 @@ LOCK := --quiet --generate-hashes --strip-extras --no-header --no-annotate --all
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo profile repro sweep compare serve key sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout chaos fuzz gpu-check image image-smoke sbom audit-packages tools lock clean
+.PHONY: help install demo profile repro sweep compare serve key sign ui audit test test-fast test-e2e check docs-check bench bench-engine bench-training bench-serving bench-rollout chaos fuzz soak gpu-check image image-smoke sbom audit-packages tools lock clean
 
 help: ## Show this list / 이 목록 보기
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,11 +116,14 @@ bench-serving: $(READY) ## Our service beside others over HTTP (SHAPE=small,base
 bench-rollout: $(READY) ## What a rollout costs those who are served / 모델 교체 비용
 	$(BIN)/python -m benchmarks.rollout
 
-chaos: $(READY) tools ## Faults of Redis and killed workers under load (WHAT="hung killed") / 장애 주입 시험
+chaos: $(READY) tools ## Faults under load: WHAT="hung killed workers-killed training-interrupted overload" / 장애 주입 시험
 	$(BIN)/python -m tests.chaos $(WHAT)
 
 fuzz: $(READY) ## Mutated requests over HTTP: COUNT=1000000 / 변형된 요청 시험
-	$(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
+	$(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+soak: $(READY) ## Half an hour of load, rollouts, new keys and a Redis that dies: MINUTES=30 / 장시간 시험
+	$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 gpu-check: $(READY) ## Whether a GPU trains like a CPU, and how fast / GPU 점검
 	$(BIN)/python -m benchmarks.gpu_check
