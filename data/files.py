@@ -27,7 +27,7 @@ def writing(path: Path, mode: int = 0o644) -> Iterator[Path]:
         temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)
+        _named(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,7 +45,13 @@ def replacing(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder)
         temporary.replace(folder)
     except OSError as error:
-        error.filename = error.filename or str(folder)
+        _named(error, folder)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _named(error: OSError, path: Path) -> None:
+    """Let an error of the system that names no file name ``path``."""
+    if error.errno is not None and error.filename is None:
+        error.filename = str(path)

@@ -185,16 +185,20 @@ class Sentiment:
         if pending and flight.task is not None:
             flight.task.cancel()
 
+    def _crash(self, flight: _Flight, error: Exception) -> None:
+        """Tell all who wait. Nothing here holds a future then: the error's trace, which holds us, would be a cycle."""
+        for key, future in flight.answers.items():
+            if not future.done():
+                del self._flights[key]
+                future.set_exception(error)
+                future.exception()  # the callers may all have left; then nobody else retrieves it
+        flight.answers.clear()
+
     async def _infer(self, flight: _Flight, rows: dict[str, list[int]], reuse: Reuse) -> None:
         try:
             answers = dict(zip(rows, await self._batcher.positive(self.model, list(rows.values())), strict=True))
         except Exception as error:  # handed to every caller that waits for it, whatever it is
-            for key, future in flight.answers.items():
-                if not future.done():
-                    del self._flights[key]
-                    future.set_exception(error.with_traceback(None))
-                    future.exception()  # the callers may all have left; then nobody else retrieves it
-            flight.answers.clear()  # or the error's trace, once it is raised, and these would hold each other
+            self._crash(flight, error)
             return
         if reuse.keep:
             self.cache.keep(answers)
