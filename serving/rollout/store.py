@@ -30,6 +30,8 @@ KEPT_S = 7 * 86_400
 LOGGED = 50_000
 POLL_S = 0.1
 """How often a folder is looked at; that costs a fraction of a millisecond."""
+_WHOLE = "[!.]*.json"
+"""Files that are not just being written."""
 _LINE_BYTES = 80
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -134,7 +136,7 @@ class FileStore:
         """See ``StateStore``."""
         found = []
         with _reaching(self._folder):
-            for file in sorted((self._folder / "workers").glob("*.json")):
+            for file in sorted((self._folder / "workers").glob(_WHOLE)):
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - file.stat().st_mtime < ALIVE_S:
                         found.append(json.loads(file.read_bytes()))
@@ -145,7 +147,7 @@ class FileStore:
     async def observed(self, trial: int) -> dict[str, float]:
         """See ``StateStore``."""
         with _reaching(self._folder):
-            files = (self._folder / "observed" / str(trial)).glob("*.json")
+            files = (self._folder / "observed" / str(trial)).glob(_WHOLE)
             return summed(json.loads(file.read_bytes()) for file in files)
 
     async def log(self, worker: str, trial: int, pairs: Sequence[Pair]) -> None:

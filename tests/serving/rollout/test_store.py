@@ -225,3 +225,12 @@ async def test_where_redis_goes_in_the_middle_of_a_change_it_says_that_nobody_kn
     assert [entry.what for entry in await store.history()] == ["stage m:2", "weight 10"]
     assert not await store.change(change(FIRST.weigh(10), "weight 10"), 1), "given again, it is seen to be old"
     await store.close()
+
+
+async def test_what_is_just_being_written_is_not_read(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    await store.report("a-1", {"worker": "a-1", "live": "m:1"}, 1, {"pairs": 2})
+    for folder in ("workers", "observed/1"):
+        (tmp_path / folder / ".b-1-x7.json").touch()
+    assert [report["worker"] for report in await store.reports()] == ["a-1"]
+    assert await store.observed(1) == {"pairs": 2}
