@@ -102,6 +102,21 @@ class Load:
             self.answers.append(Answer(began, time.perf_counter(), caller, text, response.status_code, *what))
 
 
+async def typed(redis_url: str, module: str, *arguments: str) -> str:
+    """What a command of the fleet's operators prints, in a process of its own. Raises FleetFailed with what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *arguments,
+        cwd=ROOT,
+        env={**os.environ, "REDIS_URL": redis_url, "ROLLOUT_NAME": "fleet"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, said = await process.communicate()
+    if process.returncode:
+        raise FleetFailed(said.decode())
+    return printed.decode().strip()
+
+
 class Fleet:
     """Services that run, and an operator beside them."""
 
@@ -117,16 +132,7 @@ class Fleet:
 
     async def command_line(self, *arguments: str) -> None:
         """Give a command as an operator types it. Raises FleetFailed with what it said."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "serving.rollout", *arguments,
-            cwd=ROOT,
-            env={**os.environ, "REDIS_URL": self.redis_url, "ROLLOUT_NAME": "fleet"},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        _, said = await process.communicate()
-        if process.returncode:
-            raise FleetFailed(said.decode())
+        await typed(self.redis_url, "serving.rollout", *arguments)
 
     async def settled(self) -> dict[str, Any]:
         """The status once all workers serve it. Raises FleetFailed."""

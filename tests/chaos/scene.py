@@ -20,7 +20,7 @@ SERVICES, WORKERS = 2, 1
 """Two, so that what one has stored the other must find; which worker a connection comes to, nobody can choose."""
 CALLERS, PAUSE_S = 4, 0.01
 RETRY_AFTER_S = 2.0
-"""By itself a service leaves Redis alone for 5 s: with the first look-up after it, that is more than 5 s."""
+"""As a service does by itself."""
 PATIENCE_S, SETTLED_S, LOOK_S = 12.0, 0.5, 0.1
 
 

