@@ -1,11 +1,15 @@
-"""A circuit breaker: what failed is left alone for a while; then one request tries whether it is back."""
+"""A circuit breaker: what failed is left alone, and tried beside the requests until it is back."""
 
-import time
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+
+from serving.lifecycle import ended
 
 REDIS_FAILURES = (RedisError, OSError, ValueError, TypeError, LookupError)
 """What redis-py raises where a server is gone or slow, and where what it says is not Redis's, or not an answer."""
@@ -17,32 +21,36 @@ def once_more() -> Retry:
 
 
 class Breaker:
-    """Ask ``allows`` before each try, and tell what came of it. A probe that tells nothing counts as failed."""
+    """What failed is left alone until a probe of its own says that it is back; no caller waits to find that out."""
 
-    def __init__(self, retry_after_s: float) -> None:
-        self._retry_after_s = retry_after_s
-        self._open_until = 0.0
+    def __init__(self, probe: Callable[[], Awaitable[object]], every_s: float) -> None:
+        """``probe`` is made every so often while the breaker is open, and raises one of REDIS_FAILURES in vain."""
+        self._probe, self._every_s = probe, every_s
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def open(self) -> bool:
-        """Whether something failed and nothing has succeeded since."""
-        return self._open_until > 0.0
-
-    def allows(self) -> bool:
-        """Whether to try: always while nothing fails; else one, each time that the while is over."""
-        if not self.open:
-            return True
-        now = time.monotonic()
-        if now < self._open_until:
-            return False
-        self._open_until = now + self._retry_after_s
-        return True
+        """Whether something failed, and no probe has succeeded since."""
+        return self._probing is not None
 
     def failed(self) -> bool:
-        """Says whether that is news."""
-        news, self._open_until = not self.open, time.monotonic() + self._retry_after_s
-        return news
+        """Open it. Says whether that is news."""
+        if self._probing is not None:
+            return False
+        self._probing = asyncio.create_task(self._until_back())
+        return True
 
-    def succeeded(self) -> None:
-        """All may try again."""
-        self._open_until = 0.0
+    async def close(self) -> None:
+        """Probe no more."""
+        if self._probing is not None:
+            await ended(self._probing)
+
+    async def _until_back(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._every_s)
+                with suppress(*REDIS_FAILURES):
+                    await self._probe()
+                    return
+        finally:
+            self._probing = None

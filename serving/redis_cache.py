@@ -19,10 +19,12 @@ TTL_JITTER = 0.1
 POOL_CONNECTIONS = 16
 MOST_TOGETHER = 1_000
 """Keys of a command; of one caller more."""
+PROBE = "probe"
+"""A key that is no text's."""
 
 
 class RedisCache:
-    """A Redis server, asked with a short time limit and not at all for a while after it failed.
+    """A Redis server, asked with a short time limit, and not at all while it fails.
 
     One command of a kind is under way at a time; what comes meanwhile goes with the next. Under load a command each
     would take a third of the event loop.
@@ -41,8 +43,7 @@ class RedisCache:
         self._redis: Redis = Redis.from_pool(pool)  # closes the pool with itself
         self._metrics = metrics
         self._ttl_s = ttl_s
-        self._retry_after_s = retry_after_s
-        self._breaker, self._writes = Breaker(retry_after_s), Breaker(retry_after_s)
+        self._reads, self._writes = Breaker(self._read, retry_after_s), Breaker(self._write, retry_after_s)
         self._look_ups = Gathering(self._get, MOST_TOGETHER)
         self._keeping = Gathering(self._set, MOST_TOGETHER)
 
@@ -56,18 +57,15 @@ class RedisCache:
             await self._keeping(list(entries.items()))
 
     async def _get(self, keys: list[str]) -> list[float | None]:
-        if not self._breaker.allows():
+        if self._reads.open:
             self._metrics.looked_up("shared", "bypass", len(keys))
             return [None] * len(keys)
         try:
-            values = await self._redis.mget(keys)
-            if not isinstance(values, list) or len(values) != len(keys):
-                raise TypeError("MGET was answered with something else")
+            values = await self._values(keys)
         except REDIS_FAILURES as error:
             self._failed(error)
             self._metrics.looked_up("shared", "error", len(keys))
             return [None] * len(keys)
-        self._breaker.succeeded()
         found = [_parsed(value) for value in values]
         hits = len(keys) - found.count(None)
         self._metrics.looked_up("shared", "hit", hits)
@@ -76,18 +74,17 @@ class RedisCache:
 
     async def _set(self, entries: list[tuple[str, float]]) -> list[None]:
         done = [None] * len(entries)
-        if self._breaker.open or not self._writes.allows():
-            return done  # whether Redis is back is for a look-up to find out
+        if self._reads.open or self._writes.open:
+            return done
         pipeline = self._redis.pipeline(transaction=False)
         for key, positive in entries:
             expiry_s = max(1, round(self._ttl_s * random.uniform(1.0 - TTL_JITTER, 1.0)))
             pipeline.set(key, json.dumps({"positive": positive}), ex=expiry_s)
         try:
             await pipeline.execute()
-            self._writes.succeeded()
         except ResponseError as error:  # read-only, full, or not allowed: it answers, so it may still be read
-            self._writes.failed()
-            log.warning("Redis refused a write (%s); none for %.1f s", type(error).__name__, self._retry_after_s)
+            if self._writes.failed():
+                log.warning("Redis refuses writes (%s); none until it takes them again", type(error).__name__)
         except REDIS_FAILURES as error:
             self._failed(error)
         return done
@@ -101,11 +98,25 @@ class RedisCache:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._reads.close()
+        await self._writes.close()
         await self._redis.aclose()
 
+    async def _values(self, keys: Sequence[str]) -> list[bytes | str | None]:
+        values = await self._redis.mget(keys)
+        if not isinstance(values, list) or len(values) != len(keys):
+            raise TypeError("MGET was answered with something else")
+        return values
+
+    async def _read(self) -> None:
+        await self._values([PROBE])
+
+    async def _write(self) -> None:
+        await self._redis.set(PROBE, "", ex=1)
+
     def _failed(self, error: Exception) -> None:
-        self._breaker.failed()
-        log.warning("Redis failed (%s); not asked again for %.1f s", type(error).__name__, self._retry_after_s)
+        if self._reads.failed():
+            log.warning("Redis failed (%s); not asked until it answers again", type(error).__name__)
 
 
 def _parsed(value: bytes | str | None) -> float | None:

@@ -25,6 +25,8 @@ WINDOW_S = 60
 CONNECTIONS = 16
 FEWEST = 64
 """A quota is at least what a stream judges at a time."""
+PROBE = RateLimitItemPerMinute(1 << 40)
+"""More than is ever asked."""
 _IPV6_NETWORK = 64
 """Bits of an address that one caller has for itself, at least."""
 
@@ -65,7 +67,7 @@ class Quota:
         self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._pool: BlockingConnectionPool | None = None
-        self._breaker = Breaker(retry_after_s)
+        self._breaker = Breaker(self._probe, retry_after_s)
         if redis_url and (key_texts or address_texts):
             timeout_s = timeout_ms / 1e3
             self._pool = BlockingConnectionPool.from_url(
@@ -96,7 +98,7 @@ class Quota:
         if texts > allowed:
             raise RequestInvalid(f"texts holds {texts} reviews; the quota is {allowed} in {WINDOW_S} s", "texts")
         item = RateLimitItemPerMinute(allowed)
-        if self._shared is not None and self._breaker.allows():
+        if self._shared is not None and not self._breaker.open:
             try:
                 return await self._counted_together(self._shared, item, name, who, texts)
             except REDIS_FAILURES as error:
@@ -105,21 +107,24 @@ class Quota:
                     log.warning("quotas cannot be counted in Redis (%s); each worker counts by itself", kind)
         return await _counted(self._local, item, name, who, texts)
 
+    async def _probe(self) -> None:
+        """Count something that nobody asked."""
+        if self._shared is not None:
+            await self._counted_together(self._shared, PROBE, "probe", "", 1)
+
     async def _counted_together(
         self, limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, name: str, who: str, texts: int
     ) -> Allowance:
         try:
-            allowance = await _counted(limiter, item, name, who, texts)
+            return await _counted(limiter, item, name, who, texts)
         except QuotaExceeded as refused:
             if refused.left == item.amount:
                 raise TypeError("Redis refuses what it has not counted") from refused
-            self._breaker.succeeded()
             raise
-        self._breaker.succeeded()
-        return allowance
 
     async def close(self) -> None:
         """Let go of connections."""
+        await self._breaker.close()
         if self._pool is not None:
             await self._pool.aclose()
 

@@ -91,7 +91,7 @@ def described(before_s: float, fault_s: float, retry_after_s: float) -> str:
         f"the next question, each fault for {fault_s:g} s after {before_s:g} s without; `REDIS_TIMEOUT_MS` 50, "
         f"`REDIS_RETRY_AFTER_S` {retry_after_s:g}. Failures count from before the fault until the cache is in use "
         f"again. The p99 during a fault is of all requests that began between {OPENING_S:g} s after it, when breakers "
-        "have opened, and its end; those that find out that Redis is still out are among them. The cache is in use "
+        "have opened, and its end. The cache is in use "
         f"again with the first of {RUN} answers in a row, of both services, to texts that were asked before."
     )
 

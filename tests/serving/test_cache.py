@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -14,6 +15,7 @@ from data.probability import Calibration
 from serving.cache import CacheKeys, Reuse, TieredCache
 from serving.redis_cache import RedisCache
 from serving.telemetry.metrics import Metrics
+from tests.redis_server import RedisServer
 
 TEXT = "비밀스러운 리뷰"
 
@@ -90,15 +92,66 @@ async def test_redis_that_is_read_only_still_answers_reads(cache: RedisCache, re
     assert await cache.get(["a", "b"]) == [0.25, None]
 
 
-async def test_redis_is_asked_again_after_a_while(redis_url: str, metrics: Metrics) -> None:
-    cache = RedisCache(redis_url, metrics, ttl_s=60, timeout_ms=200, retry_after_s=0.1)
-    cache._failed(TimeoutError())
-    assert await cache.get(["a"]) == [None]
-    await asyncio.sleep(0.15)
-    assert await cache.get(["a"]) == [None], "one look-up tries; what it finds closes the breaker"
+async def test_redis_that_is_back_is_found_without_a_look_up(
+    tmp_path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RedisServer(tmp_path)
+    cache = RedisCache(server.url, metrics, ttl_s=60, timeout_ms=200, retry_after_s=0.05)
     await cache.set({"a": 0.25})
-    assert await cache.get(["a"]) == [0.25]
+    server.stop()
+    assert await cache.get(["a"]) == [None]
+    await asyncio.sleep(0.2)
+    await cache.set({"a": 0.25})
+    server.start()
+    assert await cache.get(["a"]) == [None], "probes in vain leave it alone"
+    await asyncio.sleep(0.2)
+    await cache.set({"a": 0.5})
+    assert await cache.get(["a"]) == [0.5]
+    assert len(caplog.messages) == 1, "said once, not at each probe"
     await cache.close()
+    server.stop()
+
+
+async def test_nobody_waits_while_a_hung_redis_is_tried(metrics: Metrics) -> None:
+    tried: list[bytes] = []
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(1_024):
+            tried.append(piece)
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        cache = RedisCache(f"redis://127.0.0.1:{port}", metrics, ttl_s=60, timeout_ms=200, retry_after_s=0.01)
+        assert await cache.get(["a"]) == [None]
+        longest, before = 0.0, len(tried)
+        for _ in range(100):
+            started = time.perf_counter()
+            assert await cache.get(["a"]) == [None]
+            longest = max(longest, time.perf_counter() - started)
+            await asyncio.sleep(0.01)
+        assert longest < 0.1, "a probe takes 0.2 s"
+        assert len(tried) > before
+        await cache.close()
+
+
+async def test_a_redis_that_takes_writes_again_is_given_them(
+    tmp_path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RedisServer(tmp_path)
+    cache = RedisCache(server.url, metrics, ttl_s=60, timeout_ms=200, retry_after_s=0.05)
+    async with Redis.from_url(server.url) as redis:
+        await redis.replicaof("127.0.0.1", "1")
+        await cache.set({"a": 0.25})
+        await asyncio.sleep(0.2)
+        await cache.set({"b": 0.25})
+        await redis.replicaof("NO", "ONE")
+    await asyncio.sleep(0.2)
+    await cache.set({"c": 0.25})
+    assert await cache.get(["a", "b", "c"]) == [None, None, 0.25]
+    assert len(caplog.messages) == 1
+    await cache.close()
+    server.stop()
 
 
 async def test_the_local_level_is_asked_first_and_filled_from_behind(cache: RedisCache, metrics: Metrics) -> None:

@@ -79,7 +79,7 @@ async def test_without_redis_each_worker_counts_and_comes_back(
     assert "each worker counts by itself" in caplog.text
     server.start()
     await asyncio.sleep(0.3)
-    assert [await admitted(worker, 1) for worker in workers] == [1, 1], "one tries whether it is back"
+    assert [await admitted(worker, 1) for worker in workers] == [1, 1], "a probe of each has found that it is back"
     assert sum([await admitted(worker, 200) for worker in workers]) == 98, "what Redis lost is gone"
     for worker in workers:
         await worker.close()
