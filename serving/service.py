@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -31,7 +32,7 @@ from serving.express import Express
 from serving.image import image
 from serving.journal import Journal
 from serving.lifecycle import Draining, StartUp, ended, keep_own_gpu
-from serving.memory import few_heaps, give_back
+from serving.memory import give_back, tidy
 from serving.model import Model
 from serving.native import Bounded
 from serving.rollout.conduct import Conduct
@@ -55,6 +56,8 @@ log = logging.getLogger("serving")
 NAME = "nsmc-sentiment"
 WARM_UP_CALLS = 3
 """Batches that go the whole way before the worker is ready."""
+ASIDE = 4
+"""Threads for what would stop the event loop: encoding many texts, files, loading a model, giving memory back."""
 NATIVE_ROUTES = {"/predict", "/schema.json"}
 
 
@@ -124,7 +127,7 @@ class SentimentService:
 
     def __init__(self) -> None:
         start_up.lap("import")
-        few_heaps()
+        tidy()
         if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             forget_the_dead(Path(folder))
         logs.configure(settings.log_format, settings.log_level)
@@ -142,6 +145,7 @@ class SentimentService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the way from the routes to the model, and warm it up, before the worker is ready."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(ASIDE, "aside"))
         await self._admit()
         self._keep_journal()
         self._batcher = SharedBatcher(self.bento_service.factory, metrics, max_queue_tokens=settings.max_queue_tokens)

@@ -23,11 +23,11 @@ class Library:
         return 1
 
 
-def test_few_heaps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heaps_are_few_and_of_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     monkeypatch.setattr(memory, "_library", lambda: library)
-    memory.few_heaps()
-    assert library.asked == [("mallopt", -8, 2)]
+    memory.tidy()
+    assert library.asked == [("mallopt", -8, 2), ("mallopt", -3, 1 << 20), ("mallopt", -1, 1 << 20)]
 
 
 async def test_free_pages_are_given_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,5 +44,5 @@ async def test_free_pages_are_given_back_again_and_again(monkeypatch: pytest.Mon
 
 async def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_library", lambda: None)
-    memory.few_heaps()
+    memory.tidy()
     await asyncio.wait_for(memory.give_back(), 5.0)
