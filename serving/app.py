@@ -8,6 +8,7 @@ from starlette.routing import Route
 from serving import api, page, problems, routes_explain, routes_feedback, routes_rollout, stream
 from serving.access.guard import Guard
 from serving.api import PREFIX, VERSION
+from serving.door import Door, Lag
 from serving.settings import Settings
 
 _ROUTERS = (
@@ -23,12 +24,18 @@ _ROUTERS = (
 PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 OPEN = {*PROBES, *page.ASSETS, "/schema.json", f"{PREFIX}/health", f"{PREFIX}/openapi.json"}
 """What takes no key: it says whether the service works and how to talk to it, and nothing of reviews or models."""
+COMMANDS = f"{routes_rollout.ROLLOUT}/"
+"""How paths of the operators' commands begin."""
 
 
 def guard(own: FastAPI) -> Middleware:
     """What asks for keys, in front of all routes; ``own`` is the application whose state knows them."""
-    feedback, admin = {routes_feedback.FEEDBACK}, f"{routes_rollout.ROLLOUT}/"
-    return Middleware(Guard, own=own, open=OPEN, feedback=feedback, admin=admin)
+    return Middleware(Guard, own=own, open=OPEN, feedback={routes_feedback.FEEDBACK}, admin=COMMANDS)
+
+
+def door(own: FastAPI, lag: Lag) -> Middleware:
+    """What turns away what the event loop cannot read, but for the operators' commands."""
+    return Middleware(Door, own=own, lag=lag, spared=COMMANDS)
 
 
 def cross_origin(settings: Settings) -> list[Middleware]:

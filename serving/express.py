@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving import problems
 from serving.api import Route
 from serving.body import Coming
 from serving.errors import ServingError
+from serving.refusal import refuse
 
 
 class Express:
@@ -36,6 +36,6 @@ class Express:
         try:
             response = await route(request)
         except ServingError as error:
-            await coming.drop()
-            response = problems.of(request, error)
+            await refuse(error, self._own, scope, coming, send)
+            return
         await response(scope, receive, send)

@@ -7,9 +7,10 @@ from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import body, problems
+from serving import body
 from serving.body import Coming
 from serving.errors import DeadlineExceeded, ServingError
+from serving.refusal import refuse
 from serving.settings import Settings
 
 
@@ -32,9 +33,7 @@ class Bounded:
         try:
             content = await _read(Request(scope, coming.receive), settings)
         except ServingError as error:
-            scope["app"] = self._own
-            await coming.drop()
-            await problems.of(Request(scope), error)(scope, receive, send)
+            await refuse(error, self._own, scope, coming, send)
             return
         headers = MutableHeaders(scope=scope)
         headers["Content-Length"] = str(len(content))

@@ -23,10 +23,11 @@ from data.errors import DataError, TextError
 from serving import stored
 from serving.access.admission import admission, quota_of
 from serving.api import BUSIEST, VERSION, counted_by
-from serving.app import PROBES, create_app, cross_origin, guard, paths
+from serving.app import PROBES, create_app, cross_origin, door, guard, paths
 from serving.batching import INFER, BatchingService, Inference, SharedBatcher
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
+from serving.door import Lag
 from serving.errors import ModelUnavailable, QuotaExceeded, RequestInvalid, ServingError
 from serving.express import Express
 from serving.image import image
@@ -91,6 +92,7 @@ tracing = (
     else Tracing.off()
 )
 metrics = Metrics(tracing=tracing)
+lag = Lag()
 app = create_app(settings)
 
 
@@ -104,7 +106,8 @@ def _middlewares() -> list[Middleware]:
     )
     express = Middleware(Express, own=app, routes=BUSIEST)
     native = Middleware(Bounded, own=app, paths=NATIVE_ROUTES)
-    return [*tracing.middlewares(PROBES), boundary, *cross_origin(settings), guard(app), express, native]
+    outer = [*tracing.middlewares(PROBES), boundary, *cross_origin(settings)]
+    return [*outer, guard(app), door(app, lag), express, native]
 
 
 def _resources() -> dict[str, Any]:
@@ -162,6 +165,7 @@ class SentimentService:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         self._beside(give_back())
+        self._beside(lag.run())
         model = self._slots.live.model
         engine, cut = model.engine, model.runner.schedule.cut
         _tell(model)

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving import problems
 from serving.access import keys
 from serving.access.access import Access
 from serving.access.quota import network
@@ -13,6 +12,7 @@ from serving.api import KEY_ID
 from serving.body import Coming
 from serving.errors import ModelUnavailable, ServingError
 from serving.fairness import CALLER
+from serving.refusal import refuse
 
 _AUTHORIZATION = b"authorization"
 
@@ -44,9 +44,7 @@ class Guard:
                 raise ModelUnavailable("the service is still starting")
             key = access.check(None if given is None else given.decode("latin-1"), self._needed(scope))
         except ServingError as error:
-            scope["app"] = self._own
-            await Coming(receive).drop()
-            await problems.of(Request(scope), error)(scope, receive, send)
+            await refuse(error, self._own, scope, Coming(receive), send)
             return
         client = scope.get("client")
         if key is not None:
