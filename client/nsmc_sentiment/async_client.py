@@ -24,11 +24,12 @@ class AsyncSentimentClient:
         base_url: str,
         *,
         api_key: str | None = None,
+        client_id: str | None = None,
         connect_timeout_s: float = 2.0,
         timeout_s: float = 30.0,
         retries: RetryPolicy = DEFAULT_RETRIES,
     ) -> None:
-        self._endpoint = Endpoint(base_url, api_key, connect_timeout_s, timeout_s, retries)
+        self._endpoint = Endpoint(base_url, api_key, connect_timeout_s, timeout_s, retries, client_id)
         self._sender = AsyncSender(self._endpoint)
 
     def __repr__(self) -> str:
@@ -52,9 +53,10 @@ class AsyncSentimentClient:
         truncate: bool = False,
         fresh: bool = False,
         request_id: str | None = None,
+        client_id: str | None = None,
     ) -> Verdict:
         """Judge one review."""
-        return await self._sender.run(calls.analyze(text, Flags(probabilities, truncate, fresh), request_id))
+        return await self._sender.run(calls.analyze(text, Flags(probabilities, truncate, fresh), request_id, client_id))
 
     async def batch(
         self,
@@ -64,9 +66,10 @@ class AsyncSentimentClient:
         truncate: bool = False,
         fresh: bool = False,
         request_id: str | None = None,
+        client_id: str | None = None,
     ) -> list[Verdict]:
         """Judge several reviews in one request; the verdicts are in their order."""
-        return await self._sender.run(calls.batch(texts, Flags(probabilities, truncate, fresh), request_id))
+        return await self._sender.run(calls.batch(texts, Flags(probabilities, truncate, fresh), request_id, client_id))
 
     def analyze_all(
         self,
@@ -98,11 +101,18 @@ class AsyncSentimentClient:
         request_id: str | None = None,
         index: int = 0,
         keep_text: bool = False,
+        client_id: str | None = None,
     ) -> Correction:
         """Say what a review should have been called. As ``SentimentClient.correct``."""
         return await self._sender.run(
             calls.correct(
-                label, text=text, text_digest=text_digest, request_id=request_id, index=index, keep_text=keep_text
+                label,
+                text=text,
+                text_digest=text_digest,
+                request_id=request_id,
+                index=index,
+                keep_text=keep_text,
+                client_id=client_id,
             )
         )
 

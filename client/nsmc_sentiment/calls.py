@@ -13,9 +13,10 @@ from nsmc_sentiment.answers import Correction, Health, Label, ModelInfo, Verdict
 
 T = TypeVar("T")
 PREFIX = "/api/v1/sentiment"
-REQUEST_ID = "X-Request-ID"
+REQUEST_ID, CLIENT_ID = "X-Request-ID", "X-Client-ID"
 _IDS = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Request ids that the service takes over; it replaces others by its own."""
+_CLIENTS = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Call(Generic[T]):
     statuses: frozenset[int] = frozenset({200})
     fresh: bool = False
     first: int = 0
+    client_id: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -58,10 +60,12 @@ class Call(Generic[T]):
             headers["Content-Type"] = "application/json"
         if self.fresh:
             headers["Cache-Control"] = "no-cache"
+        if self.client_id is not None:
+            headers[CLIENT_ID] = self.client_id
         return headers
 
 
-def analyze(text: str, flags: Flags, request_id: str | None) -> Call[Verdict]:
+def analyze(text: str, flags: Flags, request_id: str | None, client_id: str | None = None) -> Call[Verdict]:
     """One review."""
     if not isinstance(text, str):
         raise TypeError(f"text is a {type(text).__name__}; it must be a str")
@@ -72,10 +76,13 @@ def analyze(text: str, flags: Flags, request_id: str | None) -> Call[Verdict]:
         partial(answers.read_verdict, text=text),
         _json({"text": text} | flags.fields),
         fresh=flags.fresh,
+        client_id=client(client_id),
     )
 
 
-def batch(texts: Iterable[str], flags: Flags, request_id: str | None, first: int = 0) -> Call[list[Verdict]]:
+def batch(
+    texts: Iterable[str], flags: Flags, request_id: str | None, client_id: str | None = None, *, first: int = 0
+) -> Call[list[Verdict]]:
     """Several reviews, the first of which is number ``first`` of the caller's."""
     if isinstance(texts, str):
         raise TypeError("texts is a str; it must be several of them")
@@ -91,6 +98,7 @@ def batch(texts: Iterable[str], flags: Flags, request_id: str | None, first: int
         _json({"texts": held} | flags.fields),
         fresh=flags.fresh,
         first=first,
+        client_id=client(client_id),
     )
 
 
@@ -102,6 +110,7 @@ def correct(
     request_id: str | None = None,
     index: int = 0,
     keep_text: bool = False,
+    client_id: str | None = None,
 ) -> Call[Correction]:
     """What a review should have been called; ``request_id`` is that of the call which asked about it, not of this one.
 
@@ -128,6 +137,7 @@ def correct(
         partial(answers.read_correction, label=label),
         _json({"label": label} | review | {name: value for name, value in wanted.items() if value}),
         statuses=frozenset({202}),
+        client_id=client(client_id),
     )
 
 
@@ -151,6 +161,13 @@ def identity(request_id: str | None) -> str:
             f"request_id is {request_id!r}; it must be 1 to 128 of the characters A-Z, a-z, 0-9, '.', '_' and '-'"
         )
     return request_id
+
+
+def client(client_id: str | None) -> str | None:
+    """Whom the caller asks for. Raises ValueError, without quoting it, for what no header can hold."""
+    if client_id is not None and not _CLIENTS.fullmatch(client_id):
+        raise ValueError("client_id must be 1 to 128 visible characters of ASCII")
+    return client_id
 
 
 def _json(body: dict[str, Any]) -> bytes:

@@ -28,7 +28,9 @@ class SentimentClient:
     ``probabilities`` asks for those of the classes, ``truncate`` to read the beginning of a text that is too long
     instead of refusing it, ``fresh`` for an answer that comes from no cache. ``request_id`` names the call in the
     service's logs (1 to 128 of ``A-Za-z0-9._-``), and only in ``correct`` an earlier one; without it the client makes
-    one up. All attempts of a call have the same.
+    one up. All attempts of a call have the same. ``client_id``, here or of a call, says for whom is asked (1 to 128
+    visible characters of ASCII): where a new model answers a share of the callers, the same model always answers the
+    same one, and beside an ``api_key`` each has a word of its own in corrections.
 
     Looking up a host's name is not bounded by ``timeout_s`` here, nor is an answer whose headers drip in; with
     ``AsyncSentimentClient`` they are.
@@ -39,11 +41,12 @@ class SentimentClient:
         base_url: str,
         *,
         api_key: str | None = None,
+        client_id: str | None = None,
         connect_timeout_s: float = 2.0,
         timeout_s: float = 30.0,
         retries: RetryPolicy = DEFAULT_RETRIES,
     ) -> None:
-        self._endpoint = Endpoint(base_url, api_key, connect_timeout_s, timeout_s, retries)
+        self._endpoint = Endpoint(base_url, api_key, connect_timeout_s, timeout_s, retries, client_id)
         self._sender = Sender(self._endpoint)
 
     def __repr__(self) -> str:
@@ -67,9 +70,10 @@ class SentimentClient:
         truncate: bool = False,
         fresh: bool = False,
         request_id: str | None = None,
+        client_id: str | None = None,
     ) -> Verdict:
         """Judge one review."""
-        return self._sender.run(calls.analyze(text, Flags(probabilities, truncate, fresh), request_id))
+        return self._sender.run(calls.analyze(text, Flags(probabilities, truncate, fresh), request_id, client_id))
 
     def batch(
         self,
@@ -79,13 +83,14 @@ class SentimentClient:
         truncate: bool = False,
         fresh: bool = False,
         request_id: str | None = None,
+        client_id: str | None = None,
     ) -> list[Verdict]:
         """Judge several reviews in one request; the verdicts are in their order.
 
         The service takes up to 1,000 reviews and 1 MiB a request, unless it is set otherwise, and refuses none at all;
         ``analyze_all`` takes any number.
         """
-        return self._sender.run(calls.batch(texts, Flags(probabilities, truncate, fresh), request_id))
+        return self._sender.run(calls.batch(texts, Flags(probabilities, truncate, fresh), request_id, client_id))
 
     def analyze_all(
         self,
@@ -120,6 +125,7 @@ class SentimentClient:
         request_id: str | None = None,
         index: int = 0,
         keep_text: bool = False,
+        client_id: str | None = None,
     ) -> Correction:
         """Say what a review should have been called. The next model may learn from it, if enough callers agree.
 
@@ -132,7 +138,13 @@ class SentimentClient:
         """
         return self._sender.run(
             calls.correct(
-                label, text=text, text_digest=text_digest, request_id=request_id, index=index, keep_text=keep_text
+                label,
+                text=text,
+                text_digest=text_digest,
+                request_id=request_id,
+                index=index,
+                keep_text=keep_text,
+                client_id=client_id,
             )
         )
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import httpx
 
+from nsmc_sentiment import calls
 from nsmc_sentiment.calls import Call
 from nsmc_sentiment.course import Course
 from nsmc_sentiment.retry import RetryBudget, RetryPolicy
@@ -24,7 +25,7 @@ _LONGEST_S = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The service's address, the key to it, the limits of a call, and the retry budget that its calls share.
+    """The service's address, the key to it, for whom it is asked, the limits of a call, and the calls' retry budget.
 
     Raises ValueError for what is outside its range; the key is in no message.
     """
@@ -34,12 +35,14 @@ class Endpoint:
     connect_timeout_s: float
     timeout_s: float
     retries: RetryPolicy
+    client_id: str | None = None
     budget: RetryBudget = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_address(self.base_url)
         if self.api_key is not None and not _KEY.fullmatch(self.api_key):
             raise ValueError("api_key must be 1 to 4096 visible characters of ASCII")
+        calls.client(self.client_id)
         for name, value in (("connect_timeout_s", self.connect_timeout_s), ("timeout_s", self.timeout_s)):
             if not (math.isfinite(value) and 0.0 < value <= _LONGEST_S):
                 raise ValueError(f"{name} is {value}; it must be above 0 and at most {_LONGEST_S:.0f}")
@@ -51,6 +54,8 @@ class Endpoint:
         headers = {"Accept": "application/json, application/problem+json", "User-Agent": f"nsmc-sentiment/{VERSION}"}
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"
+        if self.client_id is not None:
+            headers[calls.CLIENT_ID] = self.client_id
         return headers
 
     @staticmethod

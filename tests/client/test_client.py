@@ -52,6 +52,26 @@ def test_analyze_sends_what_the_contract_says(connect: Connect, flaky: FlakyServ
     assert (full.headers["Cache-Control"], full.headers["X-Request-ID"]) == ("no-cache", "mine-1")
 
 
+def test_for_whom_it_asks(connect: Connect, flaky: FlakyServer) -> None:
+    client = connect(client_id="shop")
+    client.analyze("굿")
+    client.analyze("굿", client_id="kim")
+    client.batch(["굿"], client_id="lee")
+    list(client.analyze_all(["굿"]))
+    connect().analyze("굿")
+    assert [asked.headers.get("X-Client-ID") for asked in flaky.asked] == ["shop", "kim", "lee", "shop", None]
+
+
+@pytest.mark.parametrize("client_id", ["", "김", "a b", "x" * 129, "kim\r\nX-Other: 1"])
+def test_for_whom_no_header_can_say(connect: Connect, client_id: str) -> None:
+    with pytest.raises(ValueError, match="client_id must be 1 to 128 visible characters of ASCII"):
+        connect(client_id=client_id)
+    with pytest.raises(ValueError, match="client_id must be"):
+        connect().analyze("굿", client_id=client_id)
+    with pytest.raises(ValueError, match="client_id must be"):
+        connect().correct("부정", text="굿", client_id=client_id)
+
+
 def test_batch_keeps_the_order(connect: Connect, flaky: FlakyServer) -> None:
     texts = ["하나", "둘", "셋"]
     verdicts = connect().batch(texts, probabilities=True)
