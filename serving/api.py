@@ -59,7 +59,8 @@ class Utf8JsonResponse(JSONResponse):
         return self
 
 
-Route = Callable[[Request], Awaitable[Response]]
+Route = Callable[..., Awaitable[Response]]
+"""Of a request, and of the parameters of its query, where it has any."""
 
 
 def json_bytes(content: Any) -> bytes:
@@ -77,11 +78,11 @@ def within_deadline(route: Route) -> Route:
     """``route``, given up at the deadline, which counts from before the body is read."""
 
     @functools.wraps(route)
-    async def bounded(request: Request) -> Response:
+    async def bounded(request: Request, **parameters: Any) -> Response:
         limit_s: float = request.app.state.settings.timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                return await route(request)
+                return await route(request, **parameters)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {limit_s} s") from error
 

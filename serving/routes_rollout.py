@@ -1,8 +1,9 @@
 """The rollout over HTTP. Whoever moves something needs a key with the scope admin (``serving.access.guard``)."""
 
 from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from data.ledger import Entry
@@ -13,6 +14,7 @@ from serving.rollout.gates import Gate
 from serving.rollout.operator import COMMANDS, Operator, Order
 
 ROLLOUT = f"{PREFIX}/rollout"
+CHANGES, MOST_CHANGES = 100, 1_000
 router = APIRouter(prefix=ROLLOUT, tags=["rollout"])
 
 
@@ -86,12 +88,15 @@ async def status(request: Request) -> Utf8JsonResponse:
 @router.get(
     "/history",
     response_model=list[Entry],
-    responses=schema.documented([CHANGE_EXAMPLE]) | problems.documented(401, 503),
+    responses=schema.documented([CHANGE_EXAMPLE]) | problems.documented(401, 422, 503),
 )
 @within_deadline
-async def history(request: Request) -> Utf8JsonResponse:
-    """Every change there was, oldest first."""
-    return Utf8JsonResponse([asdict(entry) for entry in await _operator(request).history()])
+async def history(
+    request: Request, last: Annotated[int, Query(ge=1, le=MOST_CHANGES, description="How many, at most.")] = CHANGES
+) -> Utf8JsonResponse:
+    """The last changes, oldest first, with the whole chain verified; ``python -m serving.rollout history`` has all."""
+    entries = await _operator(request).history()
+    return Utf8JsonResponse([asdict(entry) for entry in entries[-last:]])
 
 
 def _route(command: str) -> None:

@@ -5,8 +5,6 @@ import { moment, number, t } from "./language.js";
 import { english, fill } from "./tables.js";
 import { shows } from "./watching.js";
 
-const SHOWN = 20;
-
 function change({ before, after }) {
   const tag = (name) => (name === null ? t("history.nothing") : english(name));
   return [tag(before), " → ", tag(after)];
@@ -27,7 +25,7 @@ function said(changes, problem) {
 }
 
 shows(
-  ({ changes, changesProblem }) => ({ changes: changes && changes.slice(-SHOWN).reverse(), problem: changesProblem }),
+  ({ changes, changesProblem }) => ({ changes: changes && [...changes].reverse(), problem: changesProblem }),
   ({ changes, problem }) => {
     say($("history-said"), said(changes, problem));
     $("history-problem").hidden = !problem?.detail;

@@ -7,6 +7,7 @@ import { call } from "./service.js";
 const POLL_MS = 1_000;
 const REFUSED_MS = 10_000; // after it was refused for want of a key
 const POLL_PATIENCE_MS = 5_000;
+const SHOWN = 20; // changes
 const HISTORY_AGAIN_MS = 10_000; // after it could not be read
 
 const rollout = { status: null, problem: null, seen: 0, changes: null, changesProblem: null };
@@ -71,7 +72,7 @@ async function readHistory(generation) {
   if (ledger.generation === generation || ledger.busy || Date.now() < ledger.after) return;
   ledger.busy = true;
   try {
-    rollout.changes = await call("rollout/history");
+    rollout.changes = await call(`rollout/history?last=${SHOWN}`);
     rollout.changesProblem = null;
     ledger.generation = generation;
   } catch ({ status, detail }) {
