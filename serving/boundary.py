@@ -4,7 +4,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
+from typing import TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,7 @@ from serving.problems import INTERNAL, LEFT, LOGGED, problem
 from serving.telemetry.logs import FIELDS, REQUEST_ID, place
 from serving.telemetry.metrics import Metrics
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 access = logging.getLogger("serving.access")
 
@@ -24,6 +26,14 @@ OTHER = "other"
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
 _ACCEPTED = re.compile(REQUEST_ID_PATTERN.encode())
 _NAME = HEADER.lower().encode()
+
+
+async def _while_open(work: Awaitable[T]) -> T:
+    """What ``work`` returns. Raises ClientDisconnect where the server has closed the connection already."""
+    try:
+        return await work
+    except RuntimeError as error:
+        raise ClientDisconnect from error
 
 
 class RequestBoundary:
@@ -70,13 +80,10 @@ class RequestBoundary:
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Cache-Control", "no-store")  # an answer holds the review
                 answered_by = headers.get(MODEL_TAG)
-            try:
-                await send(message)
-            except RuntimeError as error:  # the server has closed the connection already
-                raise ClientDisconnect from error
+            await _while_open(send(message))
 
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, lambda: _while_open(receive()), send_with_id)
         except ClientDisconnect:
             status = status or LEFT.status
         except Exception as error:  # whatever it is, it ends here

@@ -66,6 +66,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes of a head that is not whole yet, but for those that came together with what was before it."""
         self._coming = 0
         self._too_large = False
+        self._refusal: tuple[Kind, str] | None = None
+        """That comes after the answers that are under way."""
         self._patience: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._out_of_patience)
         if len(self.connections) > self.most and not self._take_a_place():
             self._refuse(problems.OVERLOADED, f"{self.most} connections are held; no more fit")
@@ -78,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
         if self in self._lingering:
             self._coming += len(data)
@@ -108,6 +110,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._too_large:
             raise _HeadTooLarge
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """See uvicorn's."""
+        super().on_response_complete()
+        if self._refusal is not None and not self.transport.is_closing():
+            self._refuse(*self._refusal)
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn does with anything that the parser, or we within it, did not take."""
@@ -146,6 +154,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._patience = None
 
     def _refuse(self, kind: Kind, detail: str) -> None:
+        """Say why, and close. What was asked before is answered first, unless this is about the rest of it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            if not self.cycle.more_body:
+                self._be_patient()
+                self._refusal = kind, detail
+                return
+            if self.cycle.response_started:
+                self.transport.close()  # nobody can say anything in the middle of an answer
+                return
         content = json.dumps(problems.described(kind, detail, uuid.uuid4().hex), ensure_ascii=False).encode()
         headers: dict[str, Any] = {
             "content-type": problems.MEDIA_TYPE,

@@ -21,14 +21,19 @@ gate: dict[str, asyncio.Event] = {}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Says OK; of ``/slow`` not before it may."""
+    """Says OK; of ``/slow`` not before it may, of ``/early`` before the body is there."""
     if scope["type"] != "http":
         return
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+    early = scope["path"] == "/early"
+    if early:
+        await send(start)
     while (await receive()).get("more_body"):
         pass
     if scope["path"] == "/slow":
         await gate["slow"].wait()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    if not early:
+        await send(start)
     await send({"type": "http.response.body", "body": b"OK"})
 
 
@@ -156,6 +161,36 @@ async def test_what_is_no_http_is_a_problem_too(connect: Connect) -> None:
     connection = await connect()
     await asked(connection, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert await refused(connection) == (400, "not-http")
+
+
+@pytest.mark.parametrize("rest", [b"{}\r\n\r\n", PLAIN + b"\x00", b"GET /" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\n\r\n"])
+async def test_what_comes_after_a_request_takes_nothing_from_its_answer(connect: Connect, rest: bytes) -> None:
+    connection = await connect()
+    await asked(connection, PLAIN.replace(b" / ", b" /slow ") + rest)
+    await asyncio.sleep(0.05)
+    await asked(connection, b"and more")
+    gate["slow"].set()
+    assert (await answer(connection))[0] == 200
+    if rest.startswith(PLAIN):
+        assert (await answer(connection))[0] == 200
+    assert (await refused(connection))[0] == (431 if len(rest) > HEAD_BYTES else 400)
+
+
+async def test_a_head_that_drips_behind_a_request_is_given_up_after_its_answer(connect: Connect) -> None:
+    connection = await connect()
+    await asked(connection, PLAIN.replace(b" / ", b" /slow ") + PLAIN[:10])
+    await asyncio.sleep(0.7)
+    gate["slow"].set()
+    assert (await answer(connection))[0] == 200
+    assert (await refused(connection))[0] == 408
+
+
+async def test_a_body_that_breaks_off_in_the_middle_of_an_answer_ends_it(connect: Connect) -> None:
+    connection = await connect()
+    await asked(connection, b"POST /early HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert await connection[0].readuntil(b"\r\n\r\n")
+    await asked(connection, b"no length\r\n")
+    assert await connection[0].read() == b"", "and nothing that is no part of the answer"
 
 
 async def test_one_that_is_idle_makes_room(connect: Connect) -> None:
