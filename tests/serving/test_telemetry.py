@@ -20,12 +20,13 @@ from fastapi import FastAPI
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
-from serving.api import PREFIX, VERSION
+from serving.api import BUSIEST, PREFIX, VERSION
 from serving.app import create_app, paths
 from serving.boundary import RequestBoundary
 from serving.cache import TieredCache
+from serving.express import Express
 from serving.model import Model
 from serving.sentiment import Sentiment
 from serving.settings import Settings
@@ -53,6 +54,23 @@ def client_of(app: ASGIApp) -> httpx.AsyncClient:
 async def client(app: FastAPI, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(RequestBoundary(app, metrics, paths(), ["/livez"])) as client:
         yield client
+
+
+async def test_who_is_gone_while_the_body_is_awaited_is_no_error(
+    app: FastAPI, metrics: Metrics, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def receive() -> Message:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": f"{PREFIX}/analyze", "headers": headers, "query_string": b""}
+    await RequestBoundary(Express(app, app, BUSIEST), metrics, paths())(scope, receive, send)
+    left = {"route": f"{PREFIX}/analyze", "status": "499"}
+    assert registry.get_sample_value("sentiment_requests_total", left) == 1.0
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_requests_are_counted_by_route_and_status_and_by_nothing_a_caller_makes_up(
